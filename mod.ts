@@ -1,0 +1,66 @@
+/**
+ * nats-dyrygent: workflows of any shape on NATS JetStream. Everything a user imports.
+ *
+ * @module
+ */
+export { type AnyTask, type ResultOf, type Task, task } from "./src/core/task.ts";
+export {
+  type AnyCanvas,
+  Canvas,
+  Chain,
+  chain,
+  Chord,
+  chord,
+  chunks,
+  type DoesNotFit,
+  type GivenBy,
+  Group,
+  group,
+  map,
+  type Nothing,
+  Signature,
+  starmap,
+  type TakenBy,
+} from "./src/core/canvas.ts";
+export {
+  type AddedNodes,
+  type AfterOptions,
+  type Arg,
+  Node,
+  type Resolved,
+  Workflow,
+  type WorkflowOptions,
+} from "./src/core/workflow.ts";
+export type { NodeJson, WorkflowJson } from "./src/core/definition_json.ts";
+export type { EdgeKind } from "./src/core/graph.ts";
+export type { Policy, SignatureOptions, TaskOptions } from "./src/core/options.ts";
+export type { Backoff, RetryOptions, RetryPolicy } from "./src/core/retry.ts";
+export type { Duration } from "./src/core/duration.ts";
+export type { RunStatus } from "./src/core/records.ts";
+export type { Counts, FinalState, NodeState, WorkflowState } from "./src/core/scheduler.ts";
+export {
+  ConfigMismatchError,
+  ConflictError,
+  CycleError,
+  DyrygentError,
+  FatalTaskError,
+  InvalidOptionError,
+  InvalidWorkflowError,
+  NotFoundError,
+  PayloadTooLargeError,
+  type RecordedFailure,
+  TaskError,
+  UnavailableError,
+  UnsupportedServerError,
+  WorkflowFailedError,
+} from "./src/core/errors.ts";
+export { type CurrentTask, currentTask } from "./src/worker/current_task.ts";
+export type { Worker, WorkerOptions } from "./src/worker/worker.ts";
+export type { Processor, ProcessorOptions, RunOnceReport } from "./src/processor/processor.ts";
+export type { ProcessorEvents } from "./src/processor/hooks.ts";
+export type { ControlAnswer, NodeReference, Run } from "./src/client/run.ts";
+export type { RunEvent } from "./src/client/watch.ts";
+export type { ListOptions } from "./src/client/list.ts";
+export type { SubmitOptions, Submittable } from "./src/client/submit.ts";
+export { Dyrygent, type DyrygentOptions } from "./src/dyrygent.ts";
+export type { Log, LogLevel } from "./src/ports.ts";

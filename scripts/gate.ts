@@ -1,0 +1,93 @@
+/**
+ * The one command that must be green: what `npm test` runs, here and in CI. Types (tsc and Deno),
+ * format and lint side by side; then every test on Node, then every test on Deno. The last two
+ * lines of a green run are the totals of the two.
+ *
+ *     npm test            everything
+ *     npm run check       all but the tests (--no-tests)
+ */
+import { spawn } from "node:child_process";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+// By their files, not by name: works without a PATH, and on systems where a bin is a .cmd.
+const node = [process.execPath];
+const tsc = [...node, "node_modules/typescript/bin/tsc"];
+const deno = [...node, "node_modules/deno/bin.cjs"];
+
+const checks = {
+  "tsc": [...tsc, "-p", "."],
+  // What ships has explicit types. Tests and examples need not: they read as users write.
+  "tsc, library": [...tsc, "-p", "tsconfig.library.json"],
+  "deno check": [...deno, "check", "--quiet"],
+  "deno fmt": [...deno, "fmt", "--check"],
+  "deno lint": [...deno, "lint", "--quiet"],
+};
+const tests = {
+  "node": [...node, "--import", "tsx", "scripts/test.ts"],
+  "deno": [...deno, "run", "-A", "scripts/test.ts"],
+};
+
+/** Runs a command in the project's folder; `follow` sees its output as it comes. */
+function run(
+  [program = "", ...args]: string[],
+  follow: (chunk: string) => void,
+): Promise<{ code: number; output: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, {
+      cwd: root,
+      env: { ...process.env, DENO_NO_UPDATE_CHECK: "1" },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (chunk: string) => {
+        output += chunk;
+        follow(chunk);
+      });
+    }
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code: code ?? 1, output })); // null: ended by a signal
+  });
+}
+
+/** @returns whether the check is green; prints what it said only when it is not. */
+async function check(name: string, command: string[]): Promise<boolean> {
+  const start = performance.now();
+  const { code, output } = await run(command, () => {});
+  const ms = `${Math.round(performance.now() - start)} ms`.padStart(9);
+  console.log(`${code === 0 ? "ok  " : "FAIL"} ${ms}  ${name}`);
+  if (code !== 0) console.log(output.trimEnd().replace(/^(?=.)/gm, "    "));
+  return code === 0;
+}
+
+/** @returns the line with the totals, or undefined when a test failed or there is no such line. */
+async function test(runtime: string, command: string[]): Promise<string | undefined> {
+  console.log(`\ntests on ${runtime}`);
+  const { code, output } = await run(command, (chunk) => process.stdout.write(chunk));
+  const lastLine = output.trimEnd().split("\n").at(-1) ?? "";
+  const isGreen = code === 0 && /^\w+: \d+ passed, 0 failed, \d+ skipped$/.test(lastLine);
+  return isGreen ? lastLine : undefined;
+}
+
+const failed: string[] = [];
+const closing: string[] = [];
+
+await Promise.all(
+  Object.entries(checks).map(async ([name, command]) => {
+    if (!await check(name, command)) failed.push(name);
+  }),
+);
+if (!process.argv.includes("--no-tests")) {
+  for (const [runtime, command] of Object.entries(tests)) {
+    const totals = await test(runtime, command);
+    if (totals === undefined) failed.push(`tests on ${runtime}`);
+    else closing.push(totals);
+  }
+}
+console.log(["", ...closing].join("\n"));
+if (failed.length > 0) {
+  console.error(`not green: ${failed.join(", ")}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,106 @@
+/** Submits a workflow: its definition becomes durable, then its tick. Safe to repeat with the same id and content. */
+import { type Canvas, type Nothing } from "../core/canvas.ts";
+import {
+  chunkName,
+  decodeHead,
+  type EncodedDefinition,
+  encodeDefinition,
+} from "../core/definition_codec.ts";
+import type { Definition } from "../core/definition.ts";
+import { ConflictError } from "../core/errors.ts";
+import { checkId } from "../core/ids.ts";
+import { definitionKey } from "../core/keys.ts";
+import { refuseUnknown } from "../core/options.ts";
+import { type RunStatus, writeStatus } from "../core/records.ts";
+import { Scheduler } from "../core/scheduler.ts";
+import { Workflow } from "../core/workflow.ts";
+import type { Ports } from "../ports.ts";
+
+export interface SubmitOptions {
+  /** The run's id: letters, digits, `_`, `-`. The same id with the same content is the same run. @default a random id */
+  id?: string;
+}
+
+/** What can be submitted. */
+export type Submittable<Out> = Workflow<Out> | Canvas<Nothing, Out>;
+
+/** Chunks of a definition under way at once. */
+const UPLOAD_WINDOW = 16;
+
+/**
+ * @returns the run's id, once definition and tick are durable.
+ * @throws {InvalidWorkflowError}, {ConflictError} when the id is taken by other content, {PayloadTooLargeError}, {UnavailableError}
+ */
+export async function submit(
+  ports: Ports,
+  target: Submittable<unknown>,
+  options: SubmitOptions = {},
+): Promise<string> {
+  refuseUnknown("submit option", options, ["id"]);
+  const id = checkId("workflow id", options.id ?? ports.random.id());
+  const definition = (target instanceof Workflow ? target : Workflow.of(target)).build();
+  const encoded = await encodeDefinition(definition, ports.maxRecord);
+  // Chunks before the head: the head makes it a workflow. Nothing is uploaded for an id that is taken.
+  if (encoded.chunks.length > 0) {
+    await checkFree(ports, id, encoded);
+    await upload(ports, id, encoded);
+  }
+  const written = await ports.facts.create(definitionKey(id), encoded.head);
+  if (written === "exists") await checkFree(ports, id, encoded);
+  await Promise.all([
+    ports.ticks.ensure(id),
+    written === "created" ? showNew(ports, id, definition) : undefined,
+  ]);
+  return id;
+}
+
+async function checkFree(
+  { facts }: Ports,
+  id: string,
+  { digest }: EncodedDefinition,
+): Promise<void> {
+  const stored = await facts.read(definitionKey(id));
+  if (stored === undefined || decodeHead(stored.data).digest === digest) return;
+  throw new ConflictError(
+    `Cannot submit workflow "${id}": the id is taken by a workflow with other content`,
+    {
+      hint: "Choose another id, or submit exactly the same workflow to get its run.",
+    },
+  );
+}
+
+async function upload(
+  { facts }: Ports,
+  id: string,
+  { chunks, digest }: EncodedDefinition,
+): Promise<void> {
+  for (let i = 0; i < chunks.length; i += UPLOAD_WINDOW) {
+    await Promise.all(
+      chunks.slice(i, i + UPLOAD_WINDOW).map((chunk, k) =>
+        facts.create(definitionKey(id, chunkName(digest, i + k + 1)), chunk)
+      ),
+    );
+  }
+}
+
+/** So that it can be listed before a processor has seen it. A view: failing to write it fails nothing. */
+async function showNew(
+  { views, clock, log }: Ports,
+  id: string,
+  definition: Definition,
+): Promise<void> {
+  const { name, payload } = definition;
+  const submittedAt = clock.now();
+  const status: RunStatus = {
+    id,
+    name,
+    state: "INITIAL",
+    counts: new Scheduler(definition, id, submittedAt).counts(),
+    round: 1,
+    submittedAt,
+    ...(payload === undefined ? {} : { payload: JSON.parse(payload) }),
+  };
+  await views.swap(`wf.${id}`, 0, writeStatus(status)).catch((error) =>
+    log("debug", `the view of ${id} was not written`, { error })
+  );
+}

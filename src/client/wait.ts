@@ -1,0 +1,48 @@
+/** Waiting for something to be recorded: told by the server, checked again when the telling may have failed. */
+import type { Cancel, Ports } from "../ports.ts";
+
+/** A told fact that never arrived costs at most this. While all is well it costs two reads a minute. */
+const LOOK_AGAIN_MS = 30_000;
+/** Where subscriptions take a while to spread, the first look may come too early to be told. */
+const SPREAD_MS = 100;
+
+/**
+ * @param filters facts that make it worth looking.
+ * @param look reads; undefined: not yet.
+ */
+export async function waitFor<T>(
+  ports: Ports,
+  filters: readonly string[],
+  look: () => Promise<T | undefined>,
+): Promise<T> {
+  const { hints, clock } = ports;
+  let told = false;
+  let wake = () => {};
+  const tell = () => {
+    told = true;
+    wake();
+  };
+  const cancels: Cancel[] = [
+    ...filters.map((filter) => hints.onFact(filter, tell)),
+    hints.onGap(tell),
+  ];
+  try {
+    // Subscribed before the first look: what is recorded in between is told.
+    await hints.settled();
+    for (let delayMs = hints.spreads ? SPREAD_MS : LOOK_AGAIN_MS;; delayMs = LOOK_AGAIN_MS) {
+      told = false;
+      const found = await look();
+      if (found !== undefined) return found;
+      if (told) continue;
+      await new Promise<void>((resolve) => {
+        const cancel = clock.after(delayMs, resolve);
+        wake = () => {
+          cancel();
+          resolve();
+        };
+      });
+    }
+  } finally {
+    for (const cancel of cancels) cancel();
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * What happens in a run, as a stream of events. The same scheduler that conducts works out the states from the same facts,
+ * here; so it costs the processors nothing, and starts with everything that happened before.
+ */
+import { type Definition, labelOf } from "../core/definition.ts";
+import { everythingOf, parseKey } from "../core/keys.ts";
+import { factOf, type Recorded } from "../core/recorded.ts";
+import { readEnd } from "../core/records.ts";
+import { type NodeState, Scheduler, type WorkflowState } from "../core/scheduler.ts";
+import type { Cancel, Ports } from "../ports.ts";
+
+/** A change of a node or of the workflow, or a progress report of a running task. */
+export type RunEvent =
+  | {
+    readonly is: "node";
+    readonly node: number;
+    readonly label: string;
+    readonly state: NodeState;
+    readonly attempt: number;
+  }
+  | {
+    readonly is: "progress";
+    readonly node: number;
+    readonly label: string;
+    readonly value: unknown;
+  }
+  | { readonly is: "workflow"; readonly state: WorkflowState };
+
+/** Something told may have been missed: after a quiet time the log is read again. */
+const LOOK_AGAIN_MS = 10_000;
+
+export async function* watch(
+  ports: Ports,
+  workflow: string,
+  loadDefinition: () => Promise<Definition>,
+): AsyncGenerator<RunEvent, void, void> {
+  const { hints, facts, clock } = ports;
+  const definition = await loadDefinition();
+  const story = new Story(definition, workflow);
+  const heard: Recorded[] = [];
+  let missed = true;
+  let wake = () => {};
+  const hear = (recorded: Recorded) => {
+    heard.push(recorded);
+    wake();
+  };
+  const cancels: Cancel[] = [
+    hints.onFact(everythingOf(workflow), hear),
+    hints.onTold(`started.${workflow}.>`, (topic) => story.started(topic) && wake()),
+    hints.onTold(`progress.${workflow}.>`, (topic, data) => story.progress(topic, data) && wake()),
+    hints.onGap(() => {
+      missed = true;
+      wake();
+    }),
+  ];
+  try {
+    await hints.settled();
+    while (true) {
+      if (missed) {
+        missed = false;
+        for (const stored of await facts.scan(everythingOf(workflow), { bodies: true })) {
+          story.take(stored);
+        }
+      }
+      for (const recorded of heard.splice(0)) story.take(recorded);
+      yield* story.events();
+      if (story.ended) return;
+      if (heard.length > 0 || missed) continue;
+      await new Promise<void>((resolve) => {
+        const cancel = clock.after(LOOK_AGAIN_MS, () => {
+          missed = true;
+          resolve();
+        });
+        wake = () => {
+          cancel();
+          resolve();
+        };
+      });
+    }
+  } finally {
+    for (const cancel of cancels) cancel();
+  }
+}
+
+/** Facts in, events out; each fact counts once. */
+class Story {
+  readonly #definition: Definition;
+  readonly #scheduler: Scheduler;
+  readonly #seen = new Set<string>();
+  #events: RunEvent[] = [];
+  #state: WorkflowState = "INITIAL";
+  #endedRound = 0;
+
+  constructor(definition: Definition, workflow: string) {
+    this.#definition = definition;
+    this.#scheduler = new Scheduler(
+      definition,
+      workflow,
+      0,
+      (node, state) => this.#node(node, state),
+    );
+    this.#scheduler.begin();
+  }
+
+  /** The run's current round has its terminal record. */
+  get ended(): boolean {
+    return this.#endedRound === this.#scheduler.round && this.#scheduler.finished !== undefined;
+  }
+
+  take(recorded: Recorded): void {
+    if (this.#seen.has(recorded.key)) return;
+    this.#seen.add(recorded.key);
+    const parsed = parseKey(recorded.key);
+    if (parsed?.is === "end") {
+      this.#endedRound = Math.max(this.#endedRound, parsed.round);
+      const end = readEnd(recorded.data);
+      if (end !== undefined) this.#workflow(end.state);
+      return;
+    }
+    const fact = factOf(recorded);
+    if (fact === undefined) return;
+    if (this.#state === "INITIAL") this.#workflow("RUNNING");
+    this.#scheduler.apply(fact);
+    if (this.#scheduler.finished === undefined) this.#workflow(this.#scheduler.workflowState);
+  }
+
+  started(topic: string): boolean {
+    const [node, attempt] = topic.split(".").slice(-2).map(Number);
+    if (
+      node === undefined || this.#scheduler.attemptOf(node) !== attempt ||
+      !this.#scheduler.isOpen(node)
+    ) return false;
+    this.#node(node, "STARTED");
+    return true;
+  }
+
+  progress(topic: string, data: Uint8Array): boolean {
+    const node = Number(topic.split(".").at(-2));
+    try {
+      const value = JSON.parse(new TextDecoder().decode(data));
+      this.#events.push({ is: "progress", node, label: labelOf(this.#definition, node), value });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  events(): RunEvent[] {
+    const events = this.#events;
+    this.#events = [];
+    return events;
+  }
+
+  #node(node: number, state: NodeState): void {
+    if (this.#definition.policies[this.#definition.policyOf[node]!]!.join === true) return;
+    const label = labelOf(this.#definition, node);
+    this.#events.push({ is: "node", node, label, state, attempt: this.#scheduler.attemptOf(node) });
+  }
+
+  #workflow(state: WorkflowState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#events.push({ is: "workflow", state });
+  }
+}

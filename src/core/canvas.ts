@@ -1,0 +1,266 @@
+/**
+ * Celery's words: signatures, chains, groups, chords. A canvas only says what to run; it is pure data, can be used
+ * many times, and becomes nodes when it is added to a workflow.
+ *
+ * In the types, a `Canvas<In, Out>` takes a previous result of type `In` and gives `Out`. `Nothing` is what comes
+ * before the first member of a chain: a complete signature takes `Nothing`, a partial one its missing first argument,
+ * an immutable one (`.si`) anything.
+ */
+import { InvalidWorkflowError } from "./errors.ts";
+import { quote } from "./ids.ts";
+import { checkSignatureOptions, type SignatureOptions, type TaskOptions } from "./options.ts";
+
+/** The type of "no previous result". */
+export interface Nothing {
+  readonly "~nothing": never;
+}
+
+// deno-lint-ignore no-explicit-any
+export type AnyCanvas = Canvas<any, any>;
+/** What a canvas needs from before. */
+export type TakenBy<C> = C extends { readonly "~takes": (previous: infer In) => void } ? In : never;
+/** What a canvas gives. */
+export type GivenBy<C> = C extends { readonly "~gives": () => infer Out } ? Out : never;
+
+/** Something to run: a signature, or signatures combined. */
+export abstract class Canvas<In, Out> {
+  declare readonly "~takes": (previous: In) => void;
+  declare readonly "~gives": () => Out;
+  /** What `.set()` said; holds for every signature inside that does not say otherwise. */
+  readonly options: SignatureOptions;
+
+  constructor(options: SignatureOptions = {}) {
+    this.options = options;
+  }
+
+  /** The same canvas with these options (they hold for every signature inside that does not say otherwise). */
+  set(options: SignatureOptions): this {
+    return this.withOptions({ ...this.options, ...checkSignatureOptions(options) });
+  }
+
+  /** A chain of this and `next`, which gets this one's result. */
+  pipe<Next>(next: Canvas<Out, Next>): Chain<In, Next> {
+    return new Chain<In, Next>([this, checkCanvas(next, "pipe")]);
+  }
+
+  protected abstract withOptions(options: SignatureOptions): this;
+}
+
+/** What a canvas knows of a task. */
+export interface TaskReference {
+  readonly taskName: string;
+  readonly options: TaskOptions;
+}
+
+/** How a signature's arguments are used: one call, or one call for each item of its only argument. */
+export type Calls = "once" | "map" | "starmap";
+
+/** A task with its arguments. */
+export class Signature<In, Out> extends Canvas<In, Out> {
+  readonly task: TaskReference;
+  readonly args: readonly unknown[];
+  /** Takes no previous result (`.si`). */
+  readonly immutable: boolean;
+  readonly calls: Calls;
+
+  constructor(
+    task: TaskReference,
+    args: readonly unknown[],
+    { immutable = false, calls = "once", options }: {
+      immutable?: boolean;
+      calls?: Calls;
+      options?: SignatureOptions;
+    } = {},
+  ) {
+    super(options);
+    this.task = task;
+    this.args = args;
+    this.immutable = immutable;
+    this.calls = calls;
+  }
+
+  protected override withOptions(options: SignatureOptions): this {
+    const { immutable, calls } = this;
+    return new Signature<In, Out>(this.task, this.args, { immutable, calls, options }) as this;
+  }
+}
+
+/** One after the other; each gets the result of the one before. */
+export class Chain<In, Out> extends Canvas<In, Out> {
+  readonly members: readonly AnyCanvas[];
+
+  constructor(members: readonly AnyCanvas[], options?: SignatureOptions) {
+    super(options);
+    this.members = members;
+  }
+
+  protected override withOptions(options: SignatureOptions): this {
+    return new Chain<In, Out>(this.members, options) as this;
+  }
+}
+
+/** Side by side; gives the list of the members' values, in order. */
+export class Group<In, Out> extends Canvas<In, Out> {
+  readonly members: readonly AnyCanvas[];
+
+  constructor(members: readonly AnyCanvas[], options?: SignatureOptions) {
+    super(options);
+    this.members = members;
+  }
+
+  protected override withOptions(options: SignatureOptions): this {
+    return new Group<In, Out>(this.members, options) as this;
+  }
+}
+
+/** A group and a body that gets the list of its results. An empty header runs the body with `[]`. */
+export class Chord<In, Out> extends Canvas<In, Out> {
+  readonly header: readonly AnyCanvas[];
+  readonly body: AnyCanvas;
+
+  constructor(header: readonly AnyCanvas[], body: AnyCanvas, options?: SignatureOptions) {
+    super(options);
+    this.header = header;
+    this.body = body;
+  }
+
+  protected override withOptions(options: SignatureOptions): this {
+    return new Chord<In, Out>(this.header, this.body, options) as this;
+  }
+}
+
+/** Shown by the compiler where a chain's link does not fit. */
+export interface DoesNotFit<Given, Taken> {
+  readonly "the previous member gives": Given;
+  readonly "but this member takes": Taken;
+}
+
+type Link<Previous, C> = [Previous] extends [TakenBy<C>] ? C : DoesNotFit<Previous, TakenBy<C>>;
+
+/** The members as they must be: each takes what the one before gives. An empty group passes the previous value on. */
+type Links<C extends readonly unknown[], Previous, Done extends readonly unknown[] = []> = C extends
+  readonly [infer Head, ...infer Tail]
+  ? Links<Tail, After<Head, Previous>, [...Done, Link<Previous, Head>]>
+  : C extends readonly [] ? Done
+  : C;
+
+type After<C, Previous> = [GivenBy<C>] extends [readonly []] ? Previous : GivenBy<C>;
+
+type ChainTakes<C extends readonly unknown[]> = C extends readonly [infer Head, ...infer Tail]
+  ? [GivenBy<Head>] extends [readonly []] ? ChainTakes<Tail> : TakenBy<Head>
+  : C extends readonly [] ? unknown
+  : TakenBy<C[number]>;
+
+type ChainGives<C extends readonly unknown[], Previous = null> = C extends
+  readonly [infer Head, ...infer Tail] ? ChainGives<Tail, After<Head, Previous>>
+  : C extends readonly [] ? Previous
+  : GivenBy<C[number]>;
+
+type ListGiven<C extends readonly unknown[]> = { -readonly [K in keyof C]: GivenBy<C[K]> };
+
+/** All members get the same previous value: it must fit each. */
+type AllTake<C extends readonly unknown[]> = C[number] extends { readonly "~takes": infer F }
+  ? F extends (previous: infer In) => void ? In : never
+  : unknown;
+type TakenByAll<C extends readonly unknown[]> = C extends readonly [] ? unknown
+  : [C[number]] extends [{ readonly "~takes": (previous: infer In) => void }] ? In
+  : AllTake<C>;
+
+/**
+ * One after the other, each with the result of the one before as its first argument (not for `.si`).
+ * Chains inside splice; empty groups and chains inside are skipped.
+ */
+export function chain<const C extends readonly AnyCanvas[]>(
+  ...members: C extends Links<C, ChainTakes<C>> ? C : Links<C, ChainTakes<C>>
+): Chain<ChainTakes<C>, ChainGives<C>>;
+/** The same from a list. */
+export function chain<C extends AnyCanvas>(members: readonly C[]): Chain<TakenBy<C>, GivenBy<C>>;
+export function chain(...members: readonly unknown[]): Chain<unknown, unknown> {
+  const list = members.length === 1 && Array.isArray(members[0]) ? members[0] : members;
+  return new Chain(checkMembers(list, "chain"));
+}
+
+/** Side by side. Gives the list of the members' values in order; a group of one is still a list. */
+export function group<const C extends readonly AnyCanvas[]>(
+  members: C,
+): Group<TakenByAll<C>, ListGiven<C>> {
+  return new Group(checkMembers(members, "group"));
+}
+
+/** The header's members side by side, then `body` with the list of their values. */
+export function chord<const C extends readonly AnyCanvas[], Out>(
+  header: C,
+  body: Canvas<ListGiven<C>, Out>,
+): Chord<TakenByAll<C>, Out> {
+  return new Chord(checkMembers(header, "chord header"), checkCanvas(body, "chord body"));
+}
+
+// deno-lint-ignore no-explicit-any
+type Callable = TaskReference & ((...args: any[]) => unknown);
+type Returned<T extends Callable> = Awaited<ReturnType<T>>;
+
+/** One task that calls `task` for every item, one after the other, and gives the list of results. */
+export function map<T extends Callable>(
+  task: T,
+  items: NoInfer<readonly Parameters<T>[0][]>,
+): Signature<unknown, Returned<T>[]> {
+  return new Signature(task, [checkItems(items, "map")], { immutable: true, calls: "map" });
+}
+
+/** Like {@link map}; each item is the list of arguments of one call. */
+export function starmap<T extends Callable>(
+  task: T,
+  items: NoInfer<readonly Parameters<T>[]>,
+): Signature<unknown, Returned<T>[]> {
+  return new Signature(task, [checkItems(items, "starmap")], { immutable: true, calls: "starmap" });
+}
+
+/** A group of starmaps of at most `size` calls each: many small calls as fewer tasks. */
+export function chunks<T extends Callable>(
+  task: T,
+  items: NoInfer<readonly Parameters<T>[]>,
+  size: number,
+): Group<unknown, Returned<T>[][]> {
+  if (!Number.isInteger(size) || size < 1) {
+    throw new InvalidWorkflowError(`chunks size = ${quote(size)} is not a whole number from 1`, {
+      hint: "It is the number of calls in each task.",
+      path: "chunks.size",
+    });
+  }
+  const all = checkItems(items, "chunks");
+  const members: AnyCanvas[] = [];
+  for (let i = 0; i < all.length; i += size) {
+    members.push(starmap(task, all.slice(i, i + size) as Parameters<T>[]));
+  }
+  return new Group(members);
+}
+
+function checkItems(items: unknown, what: string): readonly unknown[] {
+  if (Array.isArray(items)) return items;
+  throw new InvalidWorkflowError(`${what} needs a list of items, got ${quote(items)}`, {
+    hint: "Node handles are not canvases' items; use wf.call for those.",
+    path: `${what}.items`,
+  });
+}
+
+function checkMembers(members: unknown, what: string): readonly AnyCanvas[] {
+  if (!Array.isArray(members)) {
+    throw new InvalidWorkflowError(`${what} needs a list of canvases, got ${quote(members)}`, {
+      hint: `Write ${what.split(" ")[0]}([a.s(), b.s()]).`,
+      path: what,
+    });
+  }
+  members.forEach((member, i) => checkCanvas(member, `${what}[${i}]`));
+  return [...members];
+}
+
+/** @throws {InvalidWorkflowError} when `value` is not a canvas, e.g. a task without `.s()`. */
+export function checkCanvas(value: unknown, path: string): AnyCanvas {
+  if (value instanceof Canvas) return value;
+  throw new InvalidWorkflowError(`${path} is ${quote(value)}, not a canvas`, {
+    hint: typeof value === "function"
+      ? "Write task.s(…) to make a signature of a task."
+      : "Use signatures: task.s(…).",
+    path,
+  });
+}

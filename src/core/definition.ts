@@ -1,0 +1,123 @@
+/**
+ * A definition: a workflow as it is submitted and never changes. Structure (edges, policies) stands apart from the
+ * signatures, whose text is carried along unparsed: scheduling never looks at arguments.
+ */
+import { CycleError, InvalidWorkflowError } from "./errors.ts";
+import type { Calls } from "./canvas.ts";
+import { findCycle, type Graph, sinks } from "./graph.ts";
+import { LIMITS } from "./limits.ts";
+import type { Policy } from "./options.ts";
+import { type Input, type Template, templateOf } from "./template.ts";
+
+/** What a worker needs to run a node: the part of a task message that comes from the definition. */
+export interface SignatureRecord {
+  readonly task: string;
+  /** Arguments, with `null` where `inputs` will put upstream results. */
+  readonly args: readonly unknown[];
+  readonly inputs?: readonly Input[];
+  /** `map`, `starmap`: one call for each item of the only argument. @default "once" */
+  readonly calls?: Calls;
+  readonly timeoutMs?: number;
+  readonly payload?: unknown;
+}
+
+/** The signatures' JSON, by node. A join has the empty text. */
+export interface SignatureTexts {
+  text(node: number): string;
+  bytes(node: number): Uint8Array;
+}
+
+export interface Definition {
+  readonly name: string;
+  /** JSON text, or undefined. */
+  readonly payload: string | undefined;
+  readonly timeoutMs: number;
+  readonly graph: Graph;
+  readonly policies: readonly Policy[];
+  /** Index into `policies` for each node. */
+  readonly policyOf: Uint32Array;
+  readonly signatures: SignatureTexts;
+  /** Names that users gave, by node. */
+  readonly names: ReadonlyMap<number, string>;
+  /** What the workflow returns. */
+  readonly output: Template;
+}
+
+export function policyOfNode(definition: Definition, node: number): Policy {
+  return definition.policies[definition.policyOf[node]!]!;
+}
+
+/** How people see a node: its name, or its task and number: `add-3`. */
+export function labelOf(definition: Definition, node: number): string {
+  return definition.names.get(node) ?? `${taskNameOf(definition, node)}-${node}`;
+}
+
+function taskNameOf(definition: Definition, node: number): string {
+  if (policyOfNode(definition, node).join === true) return "join";
+  try {
+    const { task } = JSON.parse(definition.signatures.text(node));
+    return typeof task === "string" ? task : "node";
+  } catch {
+    return "node";
+  }
+}
+
+/** The node that a user means by a number, a name or a label. */
+export function findNode(definition: Definition, wanted: string | number): number | undefined {
+  const { graph, names } = definition;
+  if (typeof wanted === "number") {
+    return Number.isInteger(wanted) && wanted >= 0 && wanted < graph.size ? wanted : undefined;
+  }
+  for (const [node, name] of names) if (name === wanted) return node;
+  const number = Number(/-(\d+)$/.exec(wanted)?.[1] ?? NaN);
+  return number < graph.size && labelOf(definition, number) === wanted ? number : undefined;
+}
+
+/** The list of the sinks' results among the workflow's own nodes; the result itself when there is one sink; else null. */
+export function defaultOutput(
+  { graph, policies, policyOf }: Pick<Definition, "graph" | "policies" | "policyOf">,
+): Template {
+  const isOwn = (node: number) => policies[policyOf[node]!]!.cleanup !== true;
+  const ends = sinks(graph).filter(isOwn).map((node) => ({ is: "node" as const, node }));
+  if (ends.length === 0) return { json: "null", inputs: [] };
+  return templateOf(ends.length === 1 ? ends[0]! : { is: "list", items: ends });
+}
+
+/** What holds for every definition, wherever it comes from. @throws {InvalidWorkflowError} */
+export function checkDefinition(definition: Definition): Definition {
+  const { graph, name } = definition;
+  if (graph.up.nodes.length > LIMITS.edges) {
+    throw new InvalidWorkflowError(
+      `Cannot build workflow "${name}": ${graph.up.nodes.length} edges, at most ${LIMITS.edges}`,
+      {
+        hint: "Put a task that gathers between big groups.",
+        path: "edges",
+      },
+    );
+  }
+  const cycle = findCycle(graph);
+  if (cycle !== undefined) {
+    throw new CycleError(
+      name,
+      cycle.map((node) => labelOf(definition, node)),
+    );
+  }
+  return definition;
+}
+
+/** Signatures held as texts, as the builder makes them. */
+export class TextSignatures implements SignatureTexts {
+  readonly #texts: readonly string[];
+
+  constructor(texts: readonly string[]) {
+    this.#texts = texts;
+  }
+
+  text(node: number): string {
+    return this.#texts[node]!;
+  }
+
+  bytes(node: number): Uint8Array {
+    return new TextEncoder().encode(this.#texts[node]);
+  }
+}

@@ -1,0 +1,433 @@
+/**
+ * A definition as bytes, in records no larger than the server takes. The first record is the head, and holds as many
+ * nodes as fit: a small workflow is one record. More nodes follow in chunks that the head's digest names.
+ *
+ * A record is lines of JSON: (head only) the head; the structure of a range of nodes; one signature a node.
+ * Reading trusts nothing: a record that cannot be understood is an error, never a wrong workflow.
+ */
+import {
+  checkDefinition,
+  defaultOutput,
+  type Definition,
+  type SignatureTexts,
+} from "./definition.ts";
+import { DyrygentError, InvalidWorkflowError, PayloadTooLargeError } from "./errors.ts";
+import {
+  type Adjacency,
+  buildGraph,
+  EDGE_KINDS,
+  MAIN,
+  type PackedEdge,
+  packEdge,
+} from "./graph.ts";
+import { LIMITS } from "./limits.ts";
+import type { Policy } from "./options.ts";
+import { foldRuns, type Run, unfoldRuns } from "./runs.ts";
+import type { Template } from "./template.ts";
+
+export const DEFINITION_VERSION = 1;
+
+/** The head of a definition, as written. */
+export interface Head {
+  readonly v: number;
+  readonly name: string;
+  readonly timeoutMs: number;
+  /** How many nodes there are. */
+  readonly nodes: number;
+  /** How many records follow the head. */
+  readonly chunks: number;
+  /** SHA-256 over everything else, in hex: the same content has the same digest. */
+  readonly digest: string;
+  readonly payload?: unknown;
+  /** What the workflow returns; absent: the list of its sinks. */
+  readonly output?: Template;
+}
+
+/** A range of nodes, as written. Node `first + i` has the i-th entry of each list. */
+interface Structure {
+  readonly first: number;
+  /** Upstreams on whose success a node waits. */
+  readonly after: readonly (readonly Run[])[];
+  /** Upstreams on whose other ends nodes wait, by node: rare. -1 is all of the workflow's own nodes. */
+  readonly afterOther?: {
+    readonly [node: string]: { readonly done?: readonly Run[]; readonly failure?: readonly Run[] };
+  };
+  readonly policies: readonly Policy[];
+  /** Index into `policies` for each node. */
+  readonly policy: readonly Run[];
+  readonly names?: { readonly [node: string]: string };
+}
+
+export interface EncodedDefinition {
+  readonly digest: string;
+  readonly head: Uint8Array;
+  readonly chunks: readonly Uint8Array[];
+}
+
+/** An output larger than this is not written: it is the list of sinks, which every reader can work out. */
+const LARGEST_DEFAULT_OUTPUT = 64 * 1024;
+const HEAD_ROOM = 1_024;
+
+const encoder = new TextEncoder();
+
+/** @throws {PayloadTooLargeError} when one node alone does not fit into `maxBytes`. */
+export async function encodeDefinition(
+  definition: Definition,
+  maxBytes: number,
+): Promise<EncodedDefinition> {
+  const output = outputText(definition);
+  const fixed = `"name":${JSON.stringify(definition.name)},"timeoutMs":${definition.timeoutMs}` +
+    `,"nodes":${definition.graph.size}` +
+    (definition.payload === undefined ? "" : `,"payload":${definition.payload}`) +
+    (output === undefined ? "" : `,"output":${output}`);
+  const headBytes = encoder.encode(fixed).length + HEAD_ROOM;
+  if (headBytes > maxBytes) {
+    throw new PayloadTooLargeError(
+      `The head of workflow "${definition.name}"`,
+      headBytes,
+      maxBytes,
+      "Use wf.output() with fewer nodes, or gather them in a task.",
+    );
+  }
+  const parts = splitNodes(definition, maxBytes, headBytes).map((text) => encoder.encode(text));
+  const digest = await digestOf([encoder.encode(fixed), ...parts]);
+  const head = encoder.encode(
+    `{"v":${DEFINITION_VERSION},${fixed},"chunks":${parts.length - 1},"digest":"${digest}"}\n`,
+  );
+  return { digest, head: join(head, parts[0]!), chunks: parts.slice(1) };
+}
+
+function outputText(definition: Definition): string | undefined {
+  const text = JSON.stringify(definition.output);
+  if (text.length <= LARGEST_DEFAULT_OUTPUT) return text;
+  return text === JSON.stringify(defaultOutput(definition)) ? undefined : text;
+}
+
+/** Ranges of nodes as texts, each small enough for its record; the first one leaves room for the head. */
+function splitNodes(definition: Definition, maxBytes: number, headBytes: number): string[] {
+  const parts: string[] = [];
+  const { size } = definition.graph;
+  let first = 0;
+  do {
+    const room = parts.length === 0 ? maxBytes - headBytes : maxBytes;
+    const part = new Part(definition, first);
+    while (part.next < size && part.tryAdd(room)) { /* as many as fit */ }
+    if (part.next === first && first < size && parts.length > 0) {
+      throw new PayloadTooLargeError(
+        `Node ${first} of workflow "${definition.name}" (arguments and edges)`,
+        part.sizeOf(first),
+        maxBytes,
+        "Pass big data by reference, or gather many upstreams in steps.",
+      );
+    }
+    parts.push(part.text());
+    first = part.next;
+  } while (first < size);
+  return parts;
+}
+
+/** One range being filled. Sizes are counted in UTF-8 bytes, a little too high. */
+class Part {
+  readonly #definition: Definition;
+  readonly #first: number;
+  readonly #after: string[] = [];
+  readonly #signatures: string[] = [];
+  readonly #afterOther: string[] = [];
+  readonly #names: string[] = [];
+  readonly #policies = new Map<number, number>();
+  readonly #policyTexts: string[] = [];
+  readonly #policy: number[] = [];
+  #bytes = 200;
+  next: number;
+
+  constructor(definition: Definition, first: number) {
+    this.#definition = definition;
+    this.#first = first;
+    this.next = first;
+  }
+
+  sizeOf(node: number): number {
+    return this.#measure(node).bytes;
+  }
+
+  tryAdd(room: number): boolean {
+    const node = this.next;
+    const { after, other, name, policyText, signature, bytes } = this.#measure(node);
+    if (this.#bytes + bytes > room) return false;
+    this.#bytes += bytes;
+    this.#after.push(after);
+    if (other !== "") this.#afterOther.push(`"${node}":{${other}}`);
+    if (name !== undefined) this.#names.push(`"${node}":"${name}"`);
+    const policy = this.#definition.policyOf[node]!;
+    if (policyText !== undefined) {
+      this.#policies.set(policy, this.#policyTexts.push(policyText) - 1);
+    }
+    this.#policy.push(this.#policies.get(policy)!);
+    this.#signatures.push(signature);
+    this.next++;
+    return true;
+  }
+
+  #measure(node: number) {
+    const { graph, names, policies, policyOf, signatures } = this.#definition;
+    const [after, done, failure] = EDGE_KINDS.map((_, kind) =>
+      foldRuns(upstreams(graph.up, node, kind, graph.main))
+    );
+    const others = [
+      done!.length > 0 ? `"done":${JSON.stringify(done)}` : "",
+      failure!.length > 0 ? `"failure":${JSON.stringify(failure)}` : "",
+    ];
+    const other = others.filter((text) => text !== "").join(",");
+    const afterText = JSON.stringify(after);
+    const policy = policyOf[node]!;
+    const policyText = this.#policies.has(policy) ? undefined : JSON.stringify(policies[policy]);
+    const signature = signatures.text(node);
+    const name = names.get(node);
+    const bytes = afterText.length + other.length + (name?.length ?? 0) +
+      (policyText?.length ?? 0) + utf8Length(signature) + 40;
+    return { after: afterText, other, name, policyText, signature, bytes };
+  }
+
+  text(): string {
+    const structure = `{"first":${this.#first},"after":[${this.#after.join(",")}]` +
+      (this.#afterOther.length > 0 ? `,"afterOther":{${this.#afterOther.join(",")}}` : "") +
+      `,"policies":[${this.#policyTexts.join(",")}],"policy":${
+        JSON.stringify(foldRuns(this.#policy))
+      }` +
+      (this.#names.length > 0 ? `,"names":{${this.#names.join(",")}}` : "") + "}";
+    return [structure, ...this.#signatures].join("\n") + "\n";
+  }
+}
+
+function upstreams(up: Adjacency, node: number, kind: number, main: number): number[] {
+  const found: number[] = [];
+  for (let e = up.offsets[node]!; e < up.offsets[node + 1]!; e++) {
+    if (up.kinds[e] === kind) found.push(up.nodes[e] === main ? MAIN : up.nodes[e]!);
+  }
+  return found;
+}
+
+/** Exact for ASCII (nearly everything); counts three bytes for every other code unit. */
+function utf8Length(text: string): number {
+  // deno-lint-ignore no-control-regex
+  return /^[\x00-\x7f]*$/.test(text) ? text.length : text.length * 3;
+}
+
+async function digestOf(parts: readonly Uint8Array[]): Promise<string> {
+  const digests = new Uint8Array(parts.length * 32);
+  for (const [i, part] of parts.entries()) {
+    digests.set(
+      new Uint8Array(await crypto.subtle.digest("SHA-256", part as BufferSource)),
+      i * 32,
+    );
+  }
+  const whole = new Uint8Array(await crypto.subtle.digest("SHA-256", digests));
+  return [...whole].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function join(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(a.length + b.length);
+  whole.set(a);
+  whole.set(b, a.length);
+  return whole;
+}
+
+/** Where chunk `n` (from 1) of the definition with this digest is kept, after `<workflow>.def.`. */
+export function chunkName(digest: string, n: number): string {
+  return `${digest.slice(0, 32)}-${n}`;
+}
+
+/** A definition that cannot be read. */
+function unreadable(why: string): InvalidWorkflowError {
+  return new InvalidWorkflowError(`The stored definition cannot be read: ${why}`, {
+    hint: "It was not written by this library, or is damaged. Its bytes are kept as they are.",
+    path: "definition",
+  });
+}
+
+/** The head of a definition. @throws {InvalidWorkflowError} for anything else. */
+export function decodeHead(record: Uint8Array): Head {
+  const { json } = firstLine(record, 0);
+  const head = parseObject(json, "head") as Partial<Record<keyof Head, unknown>>;
+  if (head.v !== DEFINITION_VERSION) {
+    throw unreadable(`version ${String(head.v)} is not ${DEFINITION_VERSION}`);
+  }
+  const ok = typeof head.name === "string" && isCount(head.timeoutMs, Number.MAX_SAFE_INTEGER) &&
+    isCount(head.nodes, LIMITS.nodes) && isCount(head.chunks, LIMITS.nodes) &&
+    typeof head.digest === "string" &&
+    /^[0-9a-f]{64}$/.test(head.digest) && (head.output === undefined || isTemplate(head.output));
+  if (!ok) throw unreadable("the head lacks a field or has one of a wrong type");
+  return head as unknown as Head;
+}
+
+/** The version a record claims, for telling "newer" from "broken"; undefined when it claims none. */
+export function versionOf(record: Uint8Array): number | undefined {
+  try {
+    const { v } = JSON.parse(new TextDecoder().decode(record.subarray(0, lineEnd(record, 0))));
+    return typeof v === "number" ? v : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** @throws {InvalidWorkflowError} when the records are not one whole, sound definition. */
+export function decodeDefinition(head: Head, records: readonly Uint8Array[]): Definition {
+  try {
+    return checkDefinition(assemble(head, records));
+  } catch (error) {
+    if (error instanceof DyrygentError) throw error;
+    throw unreadable(String(error));
+  }
+}
+
+function assemble(head: Head, records: readonly Uint8Array[]): Definition {
+  const size = head.nodes;
+  const edges: PackedEdge[][] = [];
+  const policies: Policy[] = [];
+  const known = new Map<string, number>();
+  const policyOf = new Uint32Array(size);
+  const names = new Map<number, string>();
+  const signatures = new StoredSignatures(size);
+  records.forEach((record, i) => {
+    const structureAt = i === 0 ? lineEnd(record, 0) + 1 : 0;
+    const { json, end } = firstLine(record, structureAt);
+    const structure = parseObject(json, `structure ${i}`) as unknown as Structure;
+    const first = edges.length;
+    if (
+      structure.first !== first || !Array.isArray(structure.after) ||
+      first + structure.after.length > size
+    ) {
+      throw unreadable(`structure ${i} does not continue at node ${first}`);
+    }
+    for (const runs of structure.after) edges.push(unpack(runs, "success", size));
+    for (const [node, other] of Object.entries(structure.afterOther ?? {})) {
+      const into = edges[Number(node)];
+      if (into === undefined) throw unreadable(`edges of unknown node ${node}`);
+      for (const kind of ["done", "failure"] as const) {
+        if (other[kind] !== undefined) into.push(...unpack(other[kind], kind, size));
+      }
+    }
+    const local = structure.policies.map((policy) => {
+      const key = JSON.stringify(checkPolicy(policy));
+      if (!known.has(key)) known.set(key, policies.push(policy) - 1);
+      return known.get(key)!;
+    });
+    const indexes = unfoldRuns(structure.policy, size);
+    if (indexes?.length !== structure.after.length) {
+      throw unreadable(`structure ${i} has no policy for every node`);
+    }
+    indexes.forEach((index, n) => {
+      if (local[index] === undefined) throw unreadable(`node ${first + n} has an unknown policy`);
+      policyOf[first + n] = local[index]!;
+    });
+    for (const [node, name] of Object.entries(structure.names ?? {})) {
+      names.set(Number(node), String(name));
+    }
+    signatures.add(record, end + 1, first, structure.after.length);
+  });
+  if (edges.length !== size) throw unreadable(`it has ${edges.length} of ${size} nodes`);
+  const graph = buildGraph(size, (node) => edges[node]!);
+  return {
+    name: head.name,
+    payload: head.payload === undefined ? undefined : JSON.stringify(head.payload),
+    timeoutMs: head.timeoutMs,
+    graph,
+    policies,
+    policyOf,
+    signatures,
+    names,
+    output: head.output ?? defaultOutput({ graph, policies, policyOf }),
+  };
+}
+
+function unpack(runs: unknown, kind: (typeof EDGE_KINDS)[number], size: number): PackedEdge[] {
+  const nodes = unfoldRuns(runs, size + 1);
+  if (nodes === undefined) throw unreadable("a list of upstreams is malformed");
+  return nodes.map((node) => {
+    if (node < MAIN || node >= size) throw unreadable(`there is no upstream ${node}`);
+    return packEdge(node, kind);
+  });
+}
+
+function checkPolicy(policy: Policy): Policy {
+  const ok = typeof policy?.queue === "string" && isCount(policy.priority, 9) &&
+    (policy.countdownMs === undefined || isCount(policy.countdownMs, Number.MAX_SAFE_INTEGER)) &&
+    (policy.notBefore === undefined || isCount(policy.notBefore, Number.MAX_SAFE_INTEGER));
+  if (!ok) throw unreadable("a policy is malformed");
+  return policy;
+}
+
+function isCount(value: unknown, most: number): boolean {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most;
+}
+
+function isTemplate(value: unknown): boolean {
+  const { json, inputs } = (value ?? {}) as Partial<Template>;
+  return typeof json === "string" && Array.isArray(inputs);
+}
+
+const NEWLINE = 10;
+
+function lineEnd(record: Uint8Array, from: number): number {
+  const end = record.indexOf(NEWLINE, from);
+  return end === -1 ? record.length : end;
+}
+
+function firstLine(record: Uint8Array, from: number): { json: string; end: number } {
+  const end = lineEnd(record, from);
+  return {
+    json: new TextDecoder("utf-8", { fatal: false }).decode(record.subarray(from, end)),
+    end,
+  };
+}
+
+function parseObject(json: string, what: string): Record<string, unknown> {
+  try {
+    const value = JSON.parse(json);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  } catch {
+    // Reported below, like every other thing that is not an object.
+  }
+  throw unreadable(`the ${what} is not a JSON object`);
+}
+
+/** Signatures left in the records they came in: a node's text is cut out when it is needed. */
+class StoredSignatures implements SignatureTexts {
+  readonly #records: Uint8Array[] = [];
+  /** First node of each record. */
+  readonly #firsts: number[] = [];
+  readonly #starts: Uint32Array;
+  readonly #ends: Uint32Array;
+
+  constructor(size: number) {
+    this.#starts = new Uint32Array(size);
+    this.#ends = new Uint32Array(size);
+  }
+
+  add(record: Uint8Array, from: number, first: number, count: number): void {
+    this.#records.push(record);
+    this.#firsts.push(first);
+    let at = from;
+    for (let node = first; node < first + count; node++) {
+      if (at >= record.length) throw unreadable(`node ${node} has no signature`);
+      this.#starts[node] = at;
+      at = lineEnd(record, at);
+      this.#ends[node] = at++;
+    }
+  }
+
+  bytes(node: number): Uint8Array {
+    let low = 0;
+    let high = this.#firsts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.#firsts[middle]! <= node) low = middle;
+      else high = middle - 1;
+    }
+    return this.#records[low]!.subarray(this.#starts[node], this.#ends[node]);
+  }
+
+  text(node: number): string {
+    return new TextDecoder().decode(this.bytes(node));
+  }
+}

@@ -1,0 +1,204 @@
+/** A definition as one JSON value that people can read, keep and write themselves: `Workflow.toJSON` and `fromJSON`. */
+import {
+  checkDefinition,
+  type Definition,
+  type SignatureRecord,
+  TextSignatures,
+} from "./definition.ts";
+import { InvalidWorkflowError } from "./errors.ts";
+import {
+  buildGraph,
+  type EdgeKind,
+  edgeKind,
+  edgeUpstream,
+  MAIN,
+  type PackedEdge,
+  packEdge,
+} from "./graph.ts";
+import { checkId, checkTaskName, quote } from "./ids.ts";
+import { exactJson } from "./json.ts";
+import { LIMITS } from "./limits.ts";
+import type { Policy } from "./options.ts";
+import { inputNodes, type Template } from "./template.ts";
+
+/** One node as JSON. */
+export interface NodeJson extends Partial<SignatureRecord> {
+  /** A user's name for it. */
+  readonly name?: string;
+  /** What it waits for; a number waits for the success of that node; -1 is all of the workflow's own nodes. */
+  readonly after?: readonly (number | { readonly node: number; readonly on: EdgeKind })[];
+  /** Index into `policies`. @default 0 */
+  readonly policy?: number;
+}
+
+/** A whole workflow as JSON. */
+export interface WorkflowJson {
+  readonly version: 1;
+  readonly name: string;
+  readonly timeoutMs: number;
+  readonly payload?: unknown;
+  readonly policies: readonly Policy[];
+  readonly nodes: readonly NodeJson[];
+  readonly output: Template;
+}
+
+export function definitionToJson(definition: Definition): WorkflowJson {
+  const { graph, policies, policyOf, names, signatures } = definition;
+  const nodes: NodeJson[] = [];
+  for (let node = 0; node < graph.size; node++) {
+    const text = signatures.text(node);
+    const after: (number | { node: number; on: EdgeKind })[] = [];
+    for (const edge of packedEdges(graph, node)) {
+      const upstream = edgeUpstream(edge);
+      const on = edgeKind(edge);
+      after.push(on === "success" ? upstream : { node: upstream, on });
+    }
+    const name = names.get(node);
+    nodes.push({
+      ...(name === undefined ? {} : { name }),
+      ...(text === "" ? {} : JSON.parse(text)),
+      ...(after.length === 0 ? {} : { after }),
+      ...(policyOf[node] === 0 ? {} : { policy: policyOf[node] }),
+    });
+  }
+  return {
+    version: 1,
+    name: definition.name,
+    timeoutMs: definition.timeoutMs,
+    ...(definition.payload === undefined ? {} : { payload: JSON.parse(definition.payload) }),
+    policies,
+    nodes,
+    output: definition.output,
+  };
+}
+
+/** The packed edges into `node`. */
+export function packedEdges({ up, main }: Definition["graph"], node: number): PackedEdge[] {
+  const edges: PackedEdge[] = [];
+  for (let e = up.offsets[node]!; e < up.offsets[node + 1]!; e++) {
+    edges.push((up.nodes[e] === main ? 0 : up.nodes[e]! + 1) * 4 + up.kinds[e]!);
+  }
+  return edges;
+}
+
+/** @throws {InvalidWorkflowError} with the path of the first thing that is wrong. */
+export function definitionFromJson(json: unknown): Definition {
+  const whole = asObject(json, "workflow") as unknown as WorkflowJson;
+  if (whole.version !== 1) refuse("version", whole.version, "this library reads version 1");
+  const { name, timeoutMs, policies, nodes, output } = whole;
+  if (typeof name !== "string") refuse("name", name, "it is a string");
+  if (!Number.isInteger(timeoutMs) || timeoutMs < 1) {
+    refuse("timeoutMs", timeoutMs, "it is milliseconds");
+  }
+  if (!Array.isArray(policies)) refuse("policies", policies, "it is a list");
+  if (!Array.isArray(nodes) || nodes.length > LIMITS.nodes) {
+    refuse("nodes", nodes, `it is a list of at most ${LIMITS.nodes}`);
+  }
+  policies.forEach((policy, i) => checkPolicy(policy, `policies[${i}]`));
+  const texts: string[] = [];
+  const edges: PackedEdge[][] = [];
+  const names = new Map<number, string>();
+  const taken = new Set<string>();
+  const policyIndexes = new Uint32Array(nodes.length);
+  nodes.forEach((value, i) => {
+    const path = `nodes[${i}]`;
+    const node = asObject(value, path) as NodeJson;
+    const policy = node.policy ?? 0;
+    if (policies[policy] === undefined) refuse(`${path}.policy`, policy, "there is no such policy");
+    policyIndexes[i] = policy;
+    edges.push(edgesFromJson(node.after, path, i, nodes.length));
+    texts.push(policies[policy]!.join === true ? "" : signatureFromJson(node, path, nodes.length));
+    if (node.name !== undefined) {
+      if (taken.has(checkId("node name", node.name))) {
+        refuse(`${path}.name`, node.name, "the name is taken");
+      }
+      taken.add(node.name);
+      names.set(i, node.name);
+    }
+  });
+  if (typeof output?.json !== "string" || !Array.isArray(output.inputs)) {
+    refuse("output", output, "it is a template");
+  }
+  checkInputs(output.inputs, "output.inputs", nodes.length);
+  return checkDefinition({
+    name,
+    payload: whole.payload === undefined ? undefined : exactJson(whole.payload, "payload"),
+    timeoutMs,
+    graph: buildGraph(nodes.length, (node) => edges[node]!),
+    policies,
+    policyOf: policyIndexes,
+    signatures: new TextSignatures(texts),
+    names,
+    output,
+  });
+}
+
+function edgesFromJson(
+  after: NodeJson["after"],
+  path: string,
+  self: number,
+  size: number,
+): PackedEdge[] {
+  if (after === undefined) return [];
+  if (!Array.isArray(after)) refuse(`${path}.after`, after, "it is a list");
+  return after.map((edge, i) => {
+    const { node, on = "success" } = typeof edge === "number"
+      ? { node: edge }
+      : asObject(edge, `${path}.after[${i}]`);
+    if (!Number.isInteger(node) || (node as number) < MAIN || (node as number) >= size) {
+      refuse(`${path}.after[${i}]`, node, "there is no such node");
+    }
+    if (node === self) refuse(`${path}.after[${i}]`, node, "a node cannot wait for itself");
+    if (on !== "success" && on !== "done" && on !== "failure") {
+      refuse(`${path}.after[${i}].on`, on, "it is success, done or failure");
+    }
+    return packEdge(node as number, on as EdgeKind);
+  });
+}
+
+function signatureFromJson(node: NodeJson, path: string, size: number): string {
+  const { task, args, inputs, calls, timeoutMs, payload } = node;
+  checkTaskName(task);
+  if (!Array.isArray(args)) refuse(`${path}.args`, args, "it is a list");
+  if (inputs !== undefined) checkInputs(inputs, `${path}.inputs`, size);
+  if (calls !== undefined && !["once", "map", "starmap"].includes(calls)) {
+    refuse(`${path}.calls`, calls, "it is once, map or starmap");
+  }
+  if (timeoutMs !== undefined && !(Number.isInteger(timeoutMs) && timeoutMs > 0)) {
+    refuse(`${path}.timeoutMs`, timeoutMs, "it is milliseconds");
+  }
+  return `{"task":${JSON.stringify(task)},"args":${exactJson(args, `${path}.args`)}` +
+    (inputs === undefined ? "" : `,"inputs":${exactJson(inputs, `${path}.inputs`)}`) +
+    (calls === undefined ? "" : `,"calls":"${calls}"`) +
+    (timeoutMs === undefined ? "" : `,"timeoutMs":${timeoutMs}`) +
+    (payload === undefined ? "" : `,"payload":${exactJson(payload, `${path}.payload`)}`) + "}";
+}
+
+function checkInputs(inputs: unknown, path: string, size: number): void {
+  const nodes = Array.isArray(inputs) ? inputNodes(inputs, size) : undefined;
+  if (nodes === undefined || nodes.some((node) => node >= size)) {
+    refuse(path, inputs, "it is a list of inputs from existing nodes");
+  }
+}
+
+function checkPolicy(policy: unknown, path: string): void {
+  const { queue, priority } = asObject(policy, path);
+  checkId("queue", queue);
+  if (!Number.isInteger(priority) || (priority as number) < 0 || (priority as number) > 9) {
+    refuse(`${path}.priority`, priority, "it is 0 to 9");
+  }
+}
+
+function asObject(value: unknown, path: string): Record<string, unknown> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    return value as Record<string, unknown>;
+  }
+  return refuse(path, value, "it is an object");
+}
+
+function refuse(path: string, value: unknown, rule: string): never {
+  throw new InvalidWorkflowError(`${path} = ${quote(value)} cannot be read: ${rule}`, {
+    path,
+    hint: "Workflow.toJSON() shows the form; docs/protocol.md describes it.",
+  });
+}

@@ -1,0 +1,137 @@
+/**
+ * The shape of a workflow as flat integer arrays, so that a million nodes are cheap: for each node the nodes before it
+ * (`up`) and after it (`down`). Never holds arguments or results. The node one past the last, `main`, stands for the
+ * workflow's own nodes together: `onError` and `finally` wait for it.
+ */
+
+/** On which end of its upstream an edge counts. */
+export type EdgeKind = "success" | "done" | "failure";
+export const EDGE_KINDS: readonly EdgeKind[] = ["success", "done", "failure"];
+
+/** One edge into a node: its upstream and its kind, as one number. */
+export type PackedEdge = number;
+/** The upstream of edges from the workflow's own nodes together, as written in packed edges and definitions. */
+export const MAIN = -1;
+
+export function packEdge(upstream: number, kind: EdgeKind): PackedEdge {
+  return (upstream + 1) * 4 + EDGE_KINDS.indexOf(kind);
+}
+
+export function edgeUpstream(edge: PackedEdge): number {
+  return Math.floor(edge / 4) - 1;
+}
+
+export function edgeKind(edge: PackedEdge): EdgeKind {
+  return EDGE_KINDS[edge % 4]!;
+}
+
+/** Edges grouped by node: those of node `n` stand from `offsets[n]` up to `offsets[n + 1]`. */
+export interface Adjacency {
+  readonly offsets: Int32Array;
+  readonly nodes: Int32Array;
+  /** Index into {@link EDGE_KINDS}. */
+  readonly kinds: Uint8Array;
+}
+
+export interface Graph {
+  readonly size: number;
+  /** The node that stands for all others but the cleanup ones. Equal to `size`. */
+  readonly main: number;
+  readonly up: Adjacency;
+  readonly down: Adjacency;
+}
+
+/** @param edgesOf the packed edges into each node; upstreams must exist; equal edges are merged. */
+export function buildGraph(size: number, edgesOf: (node: number) => readonly PackedEdge[]): Graph {
+  const merged: (readonly PackedEdge[])[] = [];
+  let count = 0;
+  for (let node = 0; node < size; node++) {
+    const edges = edgesOf(node);
+    const unique = edges.length < 2 ? edges : [...new Set(edges)].sort((a, b) => a - b);
+    merged.push(unique);
+    count += unique.length;
+  }
+  const up = emptyAdjacency(size + 1, count);
+  const down = emptyAdjacency(size + 1, count);
+  let at = 0;
+  for (let node = 0; node < size; node++) {
+    for (const edge of merged[node]!) {
+      const upstream = edgeUpstream(edge);
+      up.nodes[at] = upstream === MAIN ? size : upstream;
+      up.kinds[at] = edge % 4;
+      down.offsets[up.nodes[at]! + 1]!++;
+      at++;
+    }
+    up.offsets[node + 1] = at;
+  }
+  up.offsets[size + 1] = at;
+  for (let node = 0; node <= size; node++) down.offsets[node + 1]! += down.offsets[node]!;
+  const next = down.offsets.slice();
+  for (let node = 0; node < size; node++) {
+    for (let e = up.offsets[node]!; e < up.offsets[node + 1]!; e++) {
+      const slot = next[up.nodes[e]!]!++;
+      down.nodes[slot] = node;
+      down.kinds[slot] = up.kinds[e]!;
+    }
+  }
+  return { size, main: size, up, down };
+}
+
+function emptyAdjacency(nodes: number, edges: number): Adjacency {
+  return {
+    offsets: new Int32Array(nodes + 1),
+    nodes: new Int32Array(edges),
+    kinds: new Uint8Array(edges),
+  };
+}
+
+/** The nodes that nothing (but a cleanup node) waits for. */
+export function sinks(graph: Graph): number[] {
+  const found: number[] = [];
+  for (let node = 0; node < graph.size; node++) {
+    if (graph.down.offsets[node] === graph.down.offsets[node + 1]) found.push(node);
+  }
+  return found;
+}
+
+/** Nodes that wait for each other, in order, the first one again at the end; undefined when there are none. */
+export function findCycle(graph: Graph): number[] | undefined {
+  const { up, down, size } = graph;
+  const waitsFor = new Int32Array(size);
+  const free: number[] = [];
+  const mainEdges = down.offsets[size + 1]! - down.offsets[size]!;
+  for (let node = 0; node < size; node++) {
+    waitsFor[node] = up.offsets[node + 1]! - up.offsets[node]!;
+  }
+  for (let e = down.offsets[size]!; e < down.offsets[size]! + mainEdges; e++) {
+    waitsFor[down.nodes[e]!]!--;
+  }
+  for (let node = 0; node < size; node++) if (waitsFor[node] === 0) free.push(node);
+  let seen = 0;
+  while (seen < free.length) {
+    const node = free[seen++]!;
+    for (let e = down.offsets[node]!; e < down.offsets[node + 1]!; e++) {
+      const dependent = down.nodes[e]!;
+      if (--waitsFor[dependent]! === 0) free.push(dependent);
+    }
+  }
+  return seen === size ? undefined : walkBack(graph, waitsFor);
+}
+
+/** Every node still waiting has an upstream still waiting: walking back must come around. */
+function walkBack({ up }: Graph, waitsFor: Int32Array): number[] {
+  const position = new Map<number, number>();
+  const walk: number[] = [];
+  let node = waitsFor.findIndex((count) => count > 0);
+  while (!position.has(node)) {
+    position.set(node, walk.length);
+    walk.push(node);
+    for (let e = up.offsets[node]!; e < up.offsets[node + 1]!; e++) {
+      if ((waitsFor[up.nodes[e]!] ?? 0) > 0) {
+        node = up.nodes[e]!;
+        break;
+      }
+    }
+  }
+  return [...walk.slice(position.get(node)), node].reverse();
+}

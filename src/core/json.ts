@@ -1,0 +1,142 @@
+/**
+ * JSON, exactly: what JSON cannot carry without bending it (undefined, NaN, dates, maps, …) is refused with the path to
+ * it, instead of arriving as something else. A node handle inside a value becomes a hole, and is reported to the caller.
+ */
+import { InvalidWorkflowError } from "./errors.ts";
+import { quote } from "./ids.ts";
+import { LIMITS } from "./limits.ts";
+
+export type Path = readonly (string | number)[];
+
+/** Told about every value that is not plain data; returns true when it took it (a `null` stays in its place). */
+export type TakeHandle = (value: object, path: Path) => boolean;
+
+/** @throws {InvalidWorkflowError} with the path, when `value` would not survive. `name` starts that path. */
+export function exactJson(value: unknown, name: string, takeHandle?: TakeHandle): string {
+  if (typeof value === "number" && Number.isFinite(value) && !Object.is(value, -0)) {
+    return String(value);
+  }
+  return new Writer(name, takeHandle).write(value);
+}
+
+const LONE_SURROGATE = /\p{Cs}/u;
+
+class Writer {
+  readonly #name: string;
+  readonly #takeHandle: TakeHandle | undefined;
+  readonly #path: (string | number)[] = [];
+  readonly #ancestors: object[] = [];
+
+  constructor(name: string, takeHandle: TakeHandle | undefined) {
+    this.#name = name;
+    this.#takeHandle = takeHandle;
+  }
+
+  write(value: unknown): string {
+    switch (typeof value) {
+      case "string":
+        return this.#text(value);
+      case "number":
+        if (!Number.isFinite(value)) this.#refuse(quote(value), "JSON has no NaN or Infinity");
+        return Object.is(value, -0) ? "-0" : String(value);
+      case "boolean":
+        return value ? "true" : "false";
+      case "object":
+        return value === null ? "null" : this.#object(value);
+      case "function":
+        if (this.#takeHandle?.(value, this.#path) === true) return "null";
+        return this.#refuse(quote(value), "a function cannot travel");
+      case "undefined":
+        return this.#refuse("undefined", "JSON has no undefined: leave the key out, or say null");
+      case "bigint":
+      case "symbol":
+        return this.#refuse(`a ${typeof value}`, "send it as a string");
+    }
+  }
+
+  #text(value: string): string {
+    if (LONE_SURROGATE.test(value)) {
+      this.#refuse(
+        "a string with a lone surrogate",
+        "it is not valid Unicode and no UTF-8 can carry it",
+      );
+    }
+    return JSON.stringify(value);
+  }
+
+  #object(value: object): string {
+    if (this.#takeHandle?.(value, this.#path) === true) return "null";
+    if (this.#ancestors.includes(value)) {
+      this.#refuse("a circular reference", "a value cannot contain itself");
+    }
+    if (this.#ancestors.length >= LIMITS.depth) {
+      this.#refuse(`more than ${LIMITS.depth} levels`, "flatten it, or send it as a string");
+    }
+    this.#ancestors.push(value);
+    const text = Array.isArray(value) ? this.#array(value) : this.#record(value);
+    this.#ancestors.pop();
+    return text;
+  }
+
+  #array(values: readonly unknown[]): string {
+    let text = "[";
+    for (let i = 0; i < values.length; i++) {
+      this.#path.push(i);
+      text += (i === 0 ? "" : ",") + this.write(values[i]);
+      this.#path.pop();
+    }
+    return text + "]";
+  }
+
+  #record(value: object): string {
+    const prototype = Object.getPrototypeOf(value);
+    if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
+      this.#refuse(
+        `a ${prototype.constructor?.name ?? "class"} instance`,
+        "only plain objects, arrays, strings, numbers, booleans and null travel; convert it first",
+      );
+    }
+    if (Object.getOwnPropertySymbols(value).length > 0) {
+      this.#refuse("an object with symbol keys", "JSON keys are strings");
+    }
+    let text = "";
+    for (const key of Object.keys(value)) {
+      this.#path.push(key);
+      if (key === "__proto__") {
+        this.#refuse('the key "__proto__"', "it would change the object where it is read");
+      }
+      text += (text === "" ? "" : ",") + this.#text(key) + ":" + this.write(this.#get(value, key));
+      this.#path.pop();
+    }
+    return "{" + text + "}";
+  }
+
+  #get(value: object, key: string): unknown {
+    try {
+      return (value as Record<string, unknown>)[key];
+    } catch (cause) {
+      return this.#refuse("a getter that throws", "read the value before you pass it", cause);
+    }
+  }
+
+  #refuse(what: string, why: string, cause?: unknown): never {
+    const path = pathText(this.#name, this.#path);
+    throw new InvalidWorkflowError(`${path} is ${what}: ${why}`, {
+      path,
+      cause,
+      hint: "Arguments and results are JSON values; what JSON cannot carry exactly is refused.",
+    });
+  }
+}
+
+/** `args`, `[0, "user", "first name"]` → `args[0].user["first name"]`. */
+export function pathText(name: string, path: Path): string {
+  return name +
+    path.map((step) =>
+      typeof step === "number"
+        ? `[${step}]`
+        : /^[A-Za-z_$][\w$]*$/.test(step)
+        ? `.${step}`
+        : `[${JSON.stringify(step)}]`
+    ).join("");
+}

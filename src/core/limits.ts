@@ -1,0 +1,19 @@
+/** The bounds of everything, in one place. Figures are generous for people and finite for machines. */
+
+export const LIMITS = {
+  /** Nodes of one workflow. */
+  nodes: 2_000_000,
+  /** Edges of one workflow. */
+  edges: 50_000_000,
+  /** Groups in groups, lists in lists: deeper would overflow stacks in JSON readers of any language. */
+  depth: 200,
+  /** Bytes of one custom payload (workflow or node); it travels with every task message. */
+  payloadBytes: 16_384,
+  /** Characters of an error message and of a stack that are kept in a record. */
+  errorMessage: 4_000,
+  errorStack: 8_000,
+  /** Failed nodes that a terminal record names. */
+  namedFailures: 100,
+  /** Retries after the first attempt. */
+  retries: 10_000,
+} as const;

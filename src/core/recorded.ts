@@ -1,0 +1,53 @@
+/** What stored records say, for whoever replays a log: its facts, and its definition. Where records come from is a parameter. */
+import type { Definition } from "./definition.ts";
+import { chunkName, decodeDefinition, decodeHead } from "./definition_codec.ts";
+import { definitionKey, parseKey } from "./keys.ts";
+import { readControl, readFailure, readOutcomeNote } from "./records.ts";
+import type { Fact } from "./scheduler.ts";
+
+/** A record as it is stored or told. */
+export interface Recorded {
+  readonly key: string;
+  readonly note?: string;
+  readonly data: Uint8Array;
+}
+
+/** What a record says; undefined when it cannot be understood: it is left alone and changes nothing. */
+export function factOf({ key, note, data }: Recorded): Fact | undefined {
+  const parsed = parseKey(key);
+  if (parsed?.is === "outcome") {
+    const read = readOutcomeNote(note);
+    if (read === undefined) return undefined;
+    const { node, attempt } = parsed;
+    const at = read.endedAt;
+    return read.is === "succeeded"
+      ? { is: "succeeded", node, attempt, at }
+      : { is: "failed", node, attempt, at, failure: readFailure(data) };
+  }
+  if (parsed?.is === "control") {
+    const control = readControl(data);
+    return control === undefined
+      ? undefined
+      : { is: "control", control: control.control, at: control.at };
+  }
+  return undefined;
+}
+
+/**
+ * The definition that `head` begins.
+ * @param read gives the other records.
+ * @throws {InvalidWorkflowError} when it cannot be read, or a record is missing: the head is written last.
+ */
+export async function wholeDefinition(
+  workflow: string,
+  head: Uint8Array,
+  read: (key: string) => Promise<Recorded | undefined>,
+): Promise<Definition> {
+  const decoded = decodeHead(head);
+  const names = Array.from({ length: decoded.chunks }, (_, i) => chunkName(decoded.digest, i + 1));
+  const chunks = await Promise.all(names.map((name) => read(definitionKey(workflow, name))));
+  return decodeDefinition(decoded, [
+    head,
+    ...chunks.map((chunk) => chunk?.data ?? new Uint8Array()),
+  ]);
+}

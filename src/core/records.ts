@@ -1,0 +1,288 @@
+/**
+ * What is written: outcomes, control facts, terminal records, task messages, ticks, status views. Each has its form here,
+ * for writing and for reading. Reading trusts nothing; what cannot be understood comes back as undefined.
+ */
+import type { RecordedFailure } from "./errors.ts";
+import { LIMITS } from "./limits.ts";
+import type { Control, Counts, FinalState, WorkflowState } from "./scheduler.ts";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+const RECORD_VERSION = 1;
+
+/** @returns undefined when `data` is not a JSON object. */
+export function parseRecord(data: Uint8Array): Record<string, unknown> | undefined {
+  try {
+    const value = JSON.parse(decoder.decode(data));
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+// Outcomes: the body is the result, or the failure; what happened stands in a header, so that a scan needs no bodies.
+
+/** How an attempt ended, when and where. Milliseconds since 1970; `sentNs` is the server's time of the task message. */
+export interface OutcomeNote {
+  readonly is: "succeeded" | "failed";
+  readonly startedAt: number;
+  readonly endedAt: number;
+  /** Nanoseconds since 1970, as text: more digits than a number holds. */
+  readonly sentNs: string;
+  readonly worker: string;
+}
+
+/** The value of the header `Dyrygent-Outcome`. */
+export function writeOutcomeNote({ is, startedAt, endedAt, sentNs, worker }: OutcomeNote): string {
+  return `${RECORD_VERSION} ${is} ${startedAt} ${endedAt} ${sentNs} ${worker}`;
+}
+
+export function readOutcomeNote(text: string | undefined): OutcomeNote | undefined {
+  const [version, is, startedAt, endedAt, sentNs, worker] = text?.split(" ") ?? [];
+  if (version !== "1" || (is !== "succeeded" && is !== "failed") || worker === undefined) {
+    return undefined;
+  }
+  return { is, startedAt: Number(startedAt), endedAt: Number(endedAt), sentNs: sentNs!, worker };
+}
+
+/** The failure that anything thrown amounts to. Never throws itself, whatever it is given. */
+export function failureOf(thrown: unknown): RecordedFailure {
+  try {
+    if (thrown instanceof Error) {
+      const fatal = thrown.name === "FatalTaskError";
+      return {
+        name: clip(String(thrown.name), 200),
+        message: clip(String(thrown.message), LIMITS.errorMessage),
+        ...(typeof thrown.stack === "string"
+          ? { stack: clip(thrown.stack, LIMITS.errorStack) }
+          : {}),
+        ...(fatal ? { fatal } : {}),
+      };
+    }
+    return {
+      name: "NonError",
+      message: clip(
+        `threw ${typeof thrown === "string" ? thrown : describe(thrown)}`,
+        LIMITS.errorMessage,
+      ),
+    };
+  } catch {
+    return { name: "NonError", message: "threw something that cannot be described" };
+  }
+}
+
+function describe(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return Object.prototype.toString.call(value);
+  }
+}
+
+function clip(text: string, most: number): string {
+  const whole = text.replace(/\p{Cs}/gu, "\uFFFD");
+  return whole.length <= most ? whole : `${whole.slice(0, most - 1)}…`;
+}
+
+export function writeFailure(failure: RecordedFailure): Uint8Array {
+  return encoder.encode(JSON.stringify(failure));
+}
+
+/** Something is always returned: a failure that cannot be read is still a failure. */
+export function readFailure(data: Uint8Array): RecordedFailure {
+  const { name, message, stack, fatal } = parseRecord(data) ?? {};
+  return {
+    name: typeof name === "string" ? name : "UnreadableFailure",
+    message: typeof message === "string" ? message : "the failure's record cannot be read",
+    ...(typeof stack === "string" ? { stack } : {}),
+    ...(fatal === true ? { fatal } : {}),
+  };
+}
+
+// Control facts.
+
+export interface ControlRecord {
+  /** Tells two equal requests apart. */
+  readonly id: string;
+  readonly at: number;
+  readonly control: Control;
+}
+
+export function writeControl({ id, at, control }: ControlRecord): Uint8Array {
+  return encoder.encode(JSON.stringify({ v: RECORD_VERSION, id, at, ...control }));
+}
+
+export function readControl(data: Uint8Array): ControlRecord | undefined {
+  const { v, id, at, is, reason, nodes } = parseRecord(data) ?? {};
+  if (v !== RECORD_VERSION || typeof id !== "string" || typeof at !== "number") return undefined;
+  switch (is) {
+    case "cancel":
+      return { id, at, control: { is, ...(typeof reason === "string" ? { reason } : {}) } };
+    case "timeout":
+    case "pause":
+    case "resume":
+    case "retry":
+      return { id, at, control: { is } };
+    case "skip":
+      return Array.isArray(nodes) && nodes.every(Number.isInteger)
+        ? { id, at, control: { is, nodes } }
+        : undefined;
+    default:
+      return undefined;
+  }
+}
+
+// Terminal records.
+
+/** How a round of a workflow ended. */
+export interface EndRecord {
+  readonly state: FinalState;
+  readonly at: number;
+  readonly counts: Counts;
+  /** Nodes that failed themselves, with their last attempt; at most a hundred. */
+  readonly failed: readonly { readonly node: number; readonly attempt: number }[];
+  /** Why, when no node says it. */
+  readonly reason?: string;
+}
+
+export function writeEnd(end: EndRecord): Uint8Array {
+  return encoder.encode(JSON.stringify({ v: RECORD_VERSION, ...end }));
+}
+
+export function readEnd(data: Uint8Array): EndRecord | undefined {
+  const record = parseRecord(data);
+  if (
+    record?.v !== RECORD_VERSION || typeof record.state !== "string" ||
+    !Array.isArray(record.failed)
+  ) return undefined;
+  return record as unknown as EndRecord;
+}
+
+// Task messages.
+
+/** What a worker reads besides the signature. */
+export interface TaskContext {
+  readonly workflowName: string;
+  readonly workflowPayload?: unknown;
+}
+
+const MESSAGE_START = encoder.encode(`{"v":${RECORD_VERSION},"signature":`);
+const MESSAGE_END = encoder.encode("}");
+
+/** The constant part of a workflow's task messages. */
+export function writeTaskContext(name: string, payload: string | undefined): Uint8Array {
+  return encoder.encode(
+    `,"workflow":{"name":${JSON.stringify(name)}${
+      payload === undefined ? "" : `,"payload":${payload}`
+    }}`,
+  );
+}
+
+/** A result carried along in a task message. */
+export interface InlineResult {
+  readonly node: number;
+  /** JSON. */
+  readonly data: Uint8Array;
+}
+
+/**
+ * A task message, put together from bytes that are JSON already.
+ * @param attempts of inputs that did not succeed on their first attempt.
+ */
+export function writeTaskMessage(
+  signature: Uint8Array,
+  context: Uint8Array,
+  results: readonly InlineResult[],
+  attempts: readonly (readonly [node: number, attempt: number])[],
+): Uint8Array {
+  const parts: Uint8Array[] = [MESSAGE_START, signature, context];
+  results.forEach(({ node, data }, i) =>
+    parts.push(encoder.encode(`${i === 0 ? ',"results":{' : ","}"${node}":`), data)
+  );
+  if (results.length > 0) parts.push(MESSAGE_END);
+  if (attempts.length > 0) {
+    parts.push(encoder.encode(`,"attempts":${JSON.stringify(Object.fromEntries(attempts))}`));
+  }
+  parts.push(MESSAGE_END);
+  return concat(parts);
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  let size = 0;
+  for (const part of parts) size += part.length;
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** A task message as a worker gets it. Fields other than `v` are not checked yet. */
+export interface TaskMessage {
+  readonly signature: Record<string, unknown>;
+  readonly workflow: TaskContext;
+  readonly results: Readonly<Record<string, unknown>>;
+  readonly attempts: Readonly<Record<string, number>>;
+}
+
+export type ReadTaskMessage =
+  | { is: "message"; message: TaskMessage }
+  /** Written by a newer version. */
+  | { is: "newer"; version: number }
+  | { is: "unreadable" };
+
+export function readTaskMessage(data: Uint8Array): ReadTaskMessage {
+  const record = parseRecord(data);
+  const { v, signature, workflow, results, attempts } = record ?? {};
+  if (typeof v === "number" && v > RECORD_VERSION) return { is: "newer", version: v };
+  if (v !== RECORD_VERSION || !isObject(signature)) return { is: "unreadable" };
+  const { name, payload } = isObject(workflow) ? workflow : {};
+  return {
+    is: "message",
+    message: {
+      signature,
+      workflow: {
+        workflowName: typeof name === "string" ? name : "",
+        ...(payload === undefined ? {} : { workflowPayload: payload }),
+      },
+      results: isObject(results) ? results : {},
+      attempts: isObject(attempts) ? attempts as Record<string, number> : {},
+    },
+  };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The body of a tick: it says nothing but its version; everything is read from the facts. */
+export const TICK: Uint8Array = encoder.encode(`{"v":${RECORD_VERSION}}`);
+
+// Views.
+
+/** How a run stands: `run.status()`, `app.list()`. Times are milliseconds since 1970. */
+export interface RunStatus {
+  readonly id: string;
+  readonly name: string;
+  readonly state: WorkflowState;
+  readonly counts: Counts;
+  /** Counted from 1; retrying a finished workflow opens the next. */
+  readonly round: number;
+  readonly submittedAt: number;
+  readonly finishedAt?: number;
+  readonly payload?: unknown;
+}
+
+export function writeStatus(status: RunStatus): Uint8Array {
+  return encoder.encode(JSON.stringify({ v: RECORD_VERSION, ...status }));
+}
+
+export function readStatus(data: Uint8Array): RunStatus | undefined {
+  const { v, ...status } = parseRecord(data) ?? {};
+  if (v !== RECORD_VERSION || typeof status.id !== "string" || typeof status.state !== "string") {
+    return undefined;
+  }
+  return status as unknown as RunStatus;
+}

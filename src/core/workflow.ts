@@ -1,0 +1,374 @@
+/** Workflows as users build them: any DAG from task calls and canvases. Building touches no network. */
+import {
+  type Canvas,
+  checkCanvas,
+  type GivenBy,
+  type Group,
+  type Nothing,
+  Signature,
+} from "./canvas.ts";
+import { compose, Position } from "./compose.ts";
+import { type Definition, labelOf } from "./definition.ts";
+import {
+  definitionFromJson,
+  definitionToJson,
+  packedEdges,
+  type WorkflowJson,
+} from "./definition_json.ts";
+import { Draft, successOf } from "./draft.ts";
+import { type Duration, durationMs } from "./duration.ts";
+import { InvalidWorkflowError } from "./errors.ts";
+import {
+  EDGE_KINDS,
+  type EdgeKind,
+  edgeUpstream,
+  MAIN,
+  type PackedEdge,
+  packEdge,
+} from "./graph.ts";
+import { checkId, quote } from "./ids.ts";
+import { exactJson, type Path, pathText } from "./json.ts";
+import { toMermaid } from "./mermaid.ts";
+import {
+  checkSignatureOptions,
+  checkTaskOptions,
+  payloadText,
+  refuseUnknown,
+  type SignatureOptions,
+  type TaskOptions,
+} from "./options.ts";
+import { foldRuns } from "./runs.ts";
+import type { AnyTask, ResultOf, Task } from "./task.ts";
+import type { Input, Template } from "./template.ts";
+
+/** A value of type T, or a handle of the node whose result it will be; also inside arrays and plain objects. */
+export type Arg<T> =
+  | T
+  | Node<T>
+  | (T extends readonly unknown[] ? { readonly [K in keyof T]: Arg<T[K]> }
+    : T extends object ? { readonly [K in keyof T]: Arg<T[K]> }
+    : never);
+
+/** A value with the results in place of the handles. */
+export type Resolved<V> = V extends Node<infer T> ? T
+  : V extends object ? { -readonly [K in keyof V]: Resolved<V[K]> }
+  : V;
+
+export interface WorkflowOptions {
+  /** A workflow that runs longer ends as ERROR. @default "7d" */
+  timeout?: Duration;
+  /** Any JSON value, readable in hooks, tasks and status. At most 16 KiB. */
+  payload?: unknown;
+  /** Options for all its tasks; a task's and a signature's own options win. */
+  defaults?: TaskOptions;
+}
+
+export interface AfterOptions {
+  /** On which end of the upstream the node runs. @default "success" */
+  on?: EdgeKind;
+}
+
+/** The nodes that {@link Workflow.add} returns: the last one, or one for each member of a group. */
+export type AddedNodes<C> = C extends Group<never, infer Out>
+  ? Out extends readonly unknown[] ? { [K in keyof Out]: Node<Out[K]> } : Node<unknown>[]
+  : [Node<GivenBy<C>>];
+
+const DEFAULT_TIMEOUT = "7d";
+
+/** A handle of a node. As an argument of {@link Workflow.call} it stands for the node's result, and is an edge. */
+export class Node<T = unknown> {
+  declare readonly "~result": () => T;
+  readonly #draft: Draft;
+  /** Its number in the workflow, from 0. */
+  readonly index: number;
+
+  constructor(draft: Draft, index: number) {
+    this.#draft = draft;
+    this.index = index;
+  }
+
+  /** Its name, or its task and number. */
+  get label(): string {
+    return this.#draft.nameOf(this.index);
+  }
+
+  /** Runs after these as well, without their results. */
+  after(upstream: Node | readonly Node[], { on = "success" }: AfterOptions = {}): this {
+    if (!EDGE_KINDS.includes(on)) {
+      throw new InvalidWorkflowError(`after(…, { on: ${quote(on)} }) is unknown`, {
+        hint: `Use one of: ${EDGE_KINDS.join(", ")}.`,
+        path: "on",
+      });
+    }
+    for (const node of [upstream].flat()) {
+      this.#draft.addEdge(this.index, packEdge(indexIn(this.#draft, node, "after"), on));
+    }
+    return this;
+  }
+
+  /** A name for people, unique in the workflow: letters, digits, `_`, `-`. */
+  named(name: string): this {
+    this.#draft.setName(this.index, checkId("node name", name));
+    return this;
+  }
+
+  /** Options of this node. */
+  set(options: SignatureOptions): this {
+    this.#draft.setOptions(this.index, checkSignatureOptions(options));
+    return this;
+  }
+
+  /** Whether this handle belongs to `draft`. */
+  isOf(draft: Draft): boolean {
+    return this.#draft === draft;
+  }
+}
+
+/** @throws {InvalidWorkflowError} when `node` is not a handle of this draft. */
+function indexIn(draft: Draft, node: unknown, path: string): number {
+  if (node instanceof Node && node.isOf(draft)) return node.index;
+  throw new InvalidWorkflowError(
+    `${path} is ${
+      node instanceof Node ? `node ${node.label} of another workflow` : quote(node)
+    }, not a node of workflow "${draft.name}"`,
+    { hint: "Use handles that this workflow's call() and add() returned.", path },
+  );
+}
+
+/**
+ * A workflow: nodes and the edges between them.
+ * `Out` is what `run.result()` gives, known once {@link output} was called.
+ */
+// deno-lint-ignore no-explicit-any
+export class Workflow<Out = any> {
+  declare readonly "~result": () => Out;
+  readonly name: string;
+  readonly #draft: Draft;
+  readonly #timeoutMs: number;
+  readonly #payload: string | undefined;
+  /** Set when it came from JSON: nothing can be added. */
+  #sealed: Definition | undefined;
+  #output: Template | undefined;
+  readonly #onError: number[] = [];
+  readonly #finally: number[] = [];
+
+  /**
+   * @param name for people; letters, digits, `_`, `-`.
+   * @throws {InvalidOptionError} for a bad name or option.
+   */
+  constructor(name: string, options: WorkflowOptions = {}) {
+    refuseUnknown("workflow option", options, ["timeout", "payload", "defaults"]);
+    this.name = checkId("workflow id", name);
+    this.#timeoutMs = durationMs("timeout", options.timeout ?? DEFAULT_TIMEOUT, { least: 1 });
+    this.#payload = options.payload === undefined
+      ? undefined
+      : payloadText("payload", options.payload);
+    this.#draft = new Draft(name, checkTaskOptions(options.defaults ?? {}));
+  }
+
+  /** How many nodes it has. */
+  get size(): number {
+    return this.#sealed?.graph.size ?? this.#draft.size;
+  }
+
+  /**
+   * Adds a node that calls `task`. Handles among the arguments (also inside arrays and objects) are edges.
+   * @throws {InvalidWorkflowError} for arguments that JSON cannot carry, with the path.
+   */
+  call<Args extends unknown[], Returned>(
+    task: Task<Args, Returned>,
+    ...args: { [K in keyof Args]: Arg<Args[K]> }
+  ): Node<ResultOf<Returned>> {
+    this.#refuseIfSealed();
+    const { taskName } = this.#checkTask(task);
+    const inputs: Input[] = [];
+    const upstreams: number[] = [];
+    const take = (value: object, path: Path): boolean => {
+      // The list of arguments itself (the empty path) is no value.
+      if (
+        path.length > 0 && Array.isArray(value) && value.length > 0 &&
+        value.every((item) => item instanceof Node)
+      ) {
+        const nodes = value.map((node, i) =>
+          indexIn(this.#draft, node, pathText(`${taskName}.args`, [...path, i]))
+        );
+        inputs.push({ at: [...path], nodes: foldRuns(nodes) });
+        for (const node of nodes) upstreams.push(node);
+        return true;
+      }
+      if (!(value instanceof Node)) return false;
+      const node = indexIn(this.#draft, value, pathText(`${taskName}.args`, path));
+      inputs.push({ at: [...path], node });
+      upstreams.push(node);
+      return true;
+    };
+    const json = exactJson(args, `${taskName}.args`, take);
+    const signature = new Signature<unknown, unknown>(task, []);
+    return this.#handle(this.#draft.addTask(signature, { json, inputs }, {}, successOf(upstreams)));
+  }
+
+  /**
+   * Adds a canvas, after the given nodes. Returns the nodes to depend on.
+   * @throws {InvalidWorkflowError}
+   */
+  add<C extends Canvas<Nothing, unknown>>(
+    canvas: C,
+    options: { after?: Node | readonly Node[] } = {},
+  ): AddedNodes<C> {
+    this.#refuseIfSealed();
+    refuseUnknown("add option", options, ["after"]);
+    const after = [options.after ?? []].flat().map((node, i) =>
+      indexIn(this.#draft, node, `after[${i}]`)
+    );
+    const { allEdges } = compose(
+      this.#draft,
+      checkCanvas(canvas, "canvas"),
+      new Position(this.#draft, successOf(after)),
+    );
+    return allEdges.map((edge) => this.#handle(edgeUpstream(edge))) as AddedNodes<C>;
+  }
+
+  /** Runs when the workflow fails, after everything else of it has ended. */
+  onError(canvas: Canvas<Nothing, unknown>): this {
+    this.#onError.push(...this.#addCleanup(canvas, "failure"));
+    return this;
+  }
+
+  /** Runs always, last: after success, failure, cancel and timeout. */
+  finally(canvas: Canvas<Nothing, unknown>): this {
+    this.#finally.push(...this.#addCleanup(canvas, "done"));
+    return this;
+  }
+
+  /** @returns the added nodes that wait for the whole workflow. */
+  #addCleanup(canvas: Canvas<Nothing, unknown>, on: EdgeKind): number[] {
+    this.#refuseIfSealed();
+    const first = this.#draft.size;
+    this.#draft.cleanup = true;
+    try {
+      compose(
+        this.#draft,
+        checkCanvas(canvas, "canvas"),
+        new Position(this.#draft, [packEdge(MAIN, on)]),
+      );
+    } finally {
+      this.#draft.cleanup = false;
+    }
+    return Array.from({ length: this.#draft.size - first }, (_, i) => first + i);
+  }
+
+  /** What `run.result()` gives: a node's result, or any arrays and objects of results. Default: the only sink, else the list of sinks. */
+  output<const V>(value: V): Workflow<Resolved<V>> {
+    this.#refuseIfSealed();
+    const inputs: Input[] = [];
+    const json = exactJson(value, "output", (part, path) => {
+      if (!(part instanceof Node)) return false;
+      inputs.push({ at: [...path], node: indexIn(this.#draft, part, "output") });
+      return true;
+    });
+    this.#output = { json, inputs };
+    return this as unknown as Workflow<Resolved<V>>;
+  }
+
+  /** All edges, `[from, to]`, as labels. */
+  edges(): [from: string, to: string][] {
+    const definition = this.build();
+    const edges: [string, string][] = [];
+    for (let node = 0; node < definition.graph.size; node++) {
+      for (const edge of packedEdges(definition.graph, node)) {
+        const upstream = edgeUpstream(edge);
+        if (upstream !== MAIN) {
+          edges.push([labelOf(definition, upstream), labelOf(definition, node)]);
+        }
+      }
+    }
+    return edges;
+  }
+
+  /** A Mermaid flowchart. */
+  toMermaid(): string {
+    return toMermaid(this.build());
+  }
+
+  /** The whole workflow as JSON, versioned; {@link fromJSON} reads it. */
+  toJSON(): WorkflowJson {
+    return definitionToJson(this.build());
+  }
+
+  /** @throws {InvalidWorkflowError} with the path of the first thing that is wrong. */
+  static fromJSON(json: unknown): Workflow {
+    const definition = definitionFromJson(typeof json === "string" ? parse(json) : json);
+    const workflow = new Workflow(definition.name);
+    workflow.#sealed = definition;
+    return workflow;
+  }
+
+  /** A workflow of one canvas; it gives what the canvas gives. */
+  static of<Given>(canvas: Canvas<Nothing, Given>, name = "canvas"): Workflow<Given> {
+    const workflow = new Workflow<Given>(name);
+    const end = compose(
+      workflow.#draft,
+      checkCanvas(canvas, "canvas"),
+      new Position(workflow.#draft, []),
+    );
+    workflow.#output = end.template;
+    return workflow;
+  }
+
+  /**
+   * The immutable definition.
+   * @throws {CycleError} with the path, {InvalidWorkflowError}
+   */
+  build(): Definition {
+    if (this.#sealed !== undefined) return this.#sealed;
+    return this.#draft.seal({
+      timeoutMs: this.#timeoutMs,
+      payload: this.#payload,
+      output: this.#output,
+      extraEdges: this.#finallyLast(),
+    });
+  }
+
+  /** `finally` waits for the `onError` nodes too. */
+  #finallyLast(): Map<number, PackedEdge[]> {
+    const edges = this.#onError.map((node) => packEdge(node, "done"));
+    return new Map(edges.length === 0 ? [] : this.#finally.map((node) => [node, edges]));
+  }
+
+  #handle<T>(node: number): Node<T> {
+    return new Node<T>(this.#draft, node);
+  }
+
+  #checkTask(task: unknown): AnyTask {
+    if (typeof task === "function" && typeof (task as AnyTask).taskName === "string") {
+      return task as AnyTask;
+    }
+    throw new InvalidWorkflowError(`wf.call needs a task, got ${quote(task)}`, {
+      hint: 'Make one: task("name", fn).',
+      path: "task",
+    });
+  }
+
+  #refuseIfSealed(): void {
+    if (this.#sealed === undefined) return;
+    throw new InvalidWorkflowError(
+      `Workflow "${this.name}" was read from JSON and cannot be changed`,
+      {
+        hint: "Build a new workflow, or change the JSON.",
+        path: "workflow",
+      },
+    );
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new InvalidWorkflowError(`The workflow is not JSON: ${(cause as Error).message}`, {
+      cause,
+      hint: "Give what toJSON() gave.",
+      path: "",
+    });
+  }
+}

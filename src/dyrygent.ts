@@ -1,0 +1,115 @@
+/** The library on one connection: workers, processors and runs, all of one namespace. Holds no state of its own. */
+import type { NatsConnection } from "@nats-io/nats-core";
+import { list, type ListOptions } from "./client/list.ts";
+import { Run } from "./client/run.ts";
+import { submit, type SubmitOptions, type Submittable } from "./client/submit.ts";
+import { type Duration, durationMs } from "./core/duration.ts";
+import { InvalidOptionError } from "./core/errors.ts";
+import { checkId, quote } from "./core/ids.ts";
+import { refuseUnknown } from "./core/options.ts";
+import type { RunStatus } from "./core/records.ts";
+import { natsPorts } from "./nats/open.ts";
+import type { Log, Ports } from "./ports.ts";
+import { Processor, type ProcessorOptions } from "./processor/processor.ts";
+import { Worker, type WorkerOptions } from "./worker/worker.ts";
+
+export interface DyrygentOptions {
+  /** Separates deployments on one server: letters, digits, `_`, `-`. @default "dyrygent" */
+  namespace?: string;
+  /** Copies of streams and buckets, in a cluster: 1, 3 or 5. @default 1 */
+  replicas?: number;
+  /** Where streams and buckets are kept. @default "file" */
+  storage?: "file" | "memory";
+  /** A processor that dies is replaced after this. Every process of a namespace must say the same. @default "10s" */
+  tickLease?: Duration;
+  /** A worker that dies is replaced after this. Every process of a namespace must say the same. @default "30s" */
+  taskLease?: Duration;
+  /** Where to say what people may want to know. @default warnings and errors to the console */
+  log?: Log;
+}
+
+/** The default log: warnings and errors, one line each. */
+const consoleLog: Log = (level, message) => {
+  if (level === "error" || level === "warn") console[level](`nats-dyrygent: ${message}`);
+};
+
+/** Everything starts here: {@link Dyrygent.open}. */
+export class Dyrygent {
+  readonly #ports: Ports;
+  readonly namespace: string;
+
+  /** For adapters other than NATS; users call {@link open}. */
+  constructor(ports: Ports, namespace: string) {
+    this.#ports = ports;
+    this.namespace = namespace;
+  }
+
+  /**
+   * Creates what is missing on the server (streams, buckets, consumers) and checks what exists.
+   * The connection stays yours: close it after workers and processors have stopped.
+   * @throws {UnsupportedServerError} nats-server older than 2.10, or no JetStream
+   * @throws {ConfigMismatchError} naming the field that somebody changed
+   * @throws {UnavailableError} no answer, or not permitted
+   */
+  static async open(nc: NatsConnection, options: DyrygentOptions = {}): Promise<Dyrygent> {
+    refuseUnknown("option", options, [
+      "namespace",
+      "replicas",
+      "storage",
+      "tickLease",
+      "taskLease",
+      "log",
+    ]);
+    const { replicas = 1, storage = "file", log = consoleLog } = options;
+    const namespace = checkId("namespace", options.namespace ?? "dyrygent");
+    if (![1, 3, 5].includes(replicas)) {
+      throw new InvalidOptionError("replicas", `replicas = ${quote(replicas)} is not 1, 3 or 5`, {
+        hint: "An odd number, at most one for each server.",
+      });
+    }
+    if (storage !== "file" && storage !== "memory") {
+      throw new InvalidOptionError("storage", `storage = ${quote(storage)} is unknown`, {
+        hint: 'Use "file", or "memory" for what may get lost.',
+      });
+    }
+    const ports = await natsPorts(nc, {
+      namespace,
+      replicas,
+      storage,
+      log,
+      tickLeaseMs: durationMs("tickLease", options.tickLease ?? "10s", { least: 500 }),
+      taskLeaseMs: durationMs("taskLease", options.taskLease ?? "30s", { least: 500 }),
+    });
+    return new Dyrygent(ports, namespace);
+  }
+
+  /** A worker for these tasks; `start()` it. @throws {InvalidOptionError} */
+  worker(options: WorkerOptions): Worker {
+    return new Worker(this.#ports, options);
+  }
+
+  /** A processor; `start()` it, or call `runOnce()` from time to time. Any number of them share the work. @throws {InvalidOptionError} */
+  processor(options: ProcessorOptions = {}): Processor {
+    return new Processor(this.#ports, options);
+  }
+
+  /**
+   * Submits a workflow, a canvas or a signature. Returns when it is durable.
+   * The same id with the same content is the same run, so that a submit may be repeated.
+   * @throws {InvalidWorkflowError}, {CycleError}, {ConflictError}, {PayloadTooLargeError}, {UnavailableError}
+   */
+  async submit<Out>(target: Submittable<Out>, options: SubmitOptions = {}): Promise<Run<Out>> {
+    return new Run<Out>(this.#ports, await submit(this.#ports, target, options));
+  }
+
+  /** A run by its id. Whether it exists shows in its methods (`NotFoundError`). @throws {InvalidOptionError} */
+  // deno-lint-ignore no-explicit-any
+  run<Out = any>(id: string): Run<Out> {
+    return new Run<Out>(this.#ports, checkId("workflow id", id));
+  }
+
+  /** The runs there are, in no particular order, as they stood at most a second ago. */
+  list(options: ListOptions = {}): AsyncGenerator<RunStatus, void, void> {
+    return list(this.#ports, options);
+  }
+}

@@ -1,0 +1,203 @@
+/** The log of facts on a KV bucket whose stream refuses a second write to any key. */
+import { headers, type Msg, type NatsConnection } from "@nats-io/nats-core";
+import { AckPolicy, DeliverPolicy, type JetStreamManager, ReplayPolicy } from "@nats-io/jetstream";
+import type { Clock, Facts, Log, Stored } from "../ports.ts";
+import { CODE, translate } from "./errors.ts";
+import { parseAckAddress, PullIntake } from "./intake.ts";
+import type { Names } from "./names.ts";
+import { EXPECTED_SEQUENCE, type Requests } from "./requests.ts";
+
+/** The header that says how an attempt ended, beside a body that is only the result. */
+export const NOTE_HEADER = "Dyrygent-Outcome";
+
+interface StoredReply {
+  readonly message?: {
+    readonly subject: string;
+    readonly seq: number;
+    readonly time: string;
+    readonly data?: string;
+    readonly hdrs?: string;
+  };
+  readonly error?: { readonly err_code?: number; readonly description?: string };
+}
+
+/** How many messages a scan has under way. */
+const SCAN_BATCH = 2_000;
+
+export class NatsFacts implements Facts {
+  readonly #nc: NatsConnection;
+  readonly #jsm: JetStreamManager;
+  readonly #requests: Requests;
+  readonly #names: Names;
+  readonly #clock: Clock;
+  readonly #log: Log;
+
+  constructor(
+    nc: NatsConnection,
+    jsm: JetStreamManager,
+    requests: Requests,
+    names: Names,
+    clock: Clock,
+    log: Log,
+  ) {
+    this.#nc = nc;
+    this.#jsm = jsm;
+    this.#requests = requests;
+    this.#names = names;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  create(key: string, data: Uint8Array, note?: string): Promise<"created" | "exists"> {
+    const subject = this.#names.factPrefix + key;
+    if (note === undefined) return this.#requests.publishOnce(`record ${key}`, subject, data);
+    const hdrs = headers();
+    hdrs.set(EXPECTED_SEQUENCE, "0");
+    hdrs.set(NOTE_HEADER, note);
+    return this.#requests.publishOnce(`record ${key}`, subject, data, hdrs);
+  }
+
+  read(key: string): Promise<Stored | undefined> {
+    return this.#get(`read ${key}`, { last_by_subj: this.#names.factPrefix + key });
+  }
+
+  async readRecorded(key: string): Promise<Stored | undefined> {
+    const what = `read ${key}`;
+    const { factsStream, factPrefix } = this.#names;
+    const msg = await this.#requests.once(
+      what,
+      `$JS.API.DIRECT.GET.${factsStream}.${factPrefix}${key}`,
+      "",
+    );
+    const code = msg.headers?.code ?? 0;
+    // A copy may lag behind: only the leader's "no" counts.
+    if (code >= 300) return this.read(key);
+    return {
+      key,
+      seq: Number(msg.headers!.get("Nats-Sequence")),
+      at: Date.parse(msg.headers!.get("Nats-Time-Stamp")),
+      ...noteOf(msg.headers?.get(NOTE_HEADER)),
+      data: msg.data,
+    };
+  }
+
+  next(filter: string, seq: number): Promise<Stored | undefined> {
+    return this.#get(`read after ${seq} of ${filter}`, {
+      next_by_subj: this.#names.factPrefix + filter,
+      seq: Math.max(1, seq),
+    });
+  }
+
+  async #get(what: string, query: object): Promise<Stored | undefined> {
+    const { message, error } = await this.#requests.json<StoredReply>(
+      what,
+      `$JS.API.STREAM.MSG.GET.${this.#names.factsStream}`,
+      query,
+    );
+    if (message === undefined) {
+      if (error?.err_code === CODE.messageNotFound) return undefined;
+      throw translate(what, new Error(error?.description ?? "the answer has no message"));
+    }
+    return {
+      key: message.subject.slice(this.#names.factPrefix.length),
+      seq: message.seq,
+      at: Date.parse(message.time),
+      ...noteOf(message.hdrs === undefined ? undefined : noteInHeaders(atob(message.hdrs))),
+      data: fromBase64(message.data ?? ""),
+    };
+  }
+
+  async scan(filter: string, { bodies = false }: { bodies?: boolean } = {}): Promise<Stored[]> {
+    const { factsStream, factPrefix } = this.#names;
+    const what = `scan ${filter}`;
+    try {
+      const info = await this.#jsm.consumers.add(factsStream, {
+        ack_policy: AckPolicy.None,
+        deliver_policy: DeliverPolicy.All,
+        replay_policy: ReplayPolicy.Instant,
+        filter_subject: factPrefix + filter,
+        headers_only: !bodies,
+        inactive_threshold: 30_000_000_000,
+        mem_storage: true,
+        num_replicas: 1,
+      });
+      try {
+        return info.num_pending === 0 ? [] : await this.#collect(info.name, info.num_pending);
+      } finally {
+        await this.#jsm.consumers.delete(factsStream, info.name).catch(() => {});
+      }
+    } catch (error) {
+      throw translate(what, error);
+    }
+  }
+
+  #collect(consumer: string, expected: number): Promise<Stored[]> {
+    const found: Stored[] = [];
+    return new Promise((resolve, reject) => {
+      const finish = (error?: Error) => {
+        void intake.close();
+        if (error === undefined) resolve(found);
+        else reject(error);
+      };
+      const onMessage = (msg: Msg) => {
+        const { seq, pending, sentNs } = parseAckAddress(msg.reply!);
+        found.push({
+          key: msg.subject.slice(this.#names.factPrefix.length),
+          seq,
+          at: Number(sentNs.slice(0, -6)),
+          ...noteOf(msg.headers?.get(NOTE_HEADER)),
+          data: msg.data,
+        });
+        if (pending === 0) finish();
+        else if (found.length % SCAN_BATCH === 0) intake.want(SCAN_BATCH);
+      };
+      // A scan that loses its consumer (a server went away) starts again from the caller: half of it would be wrong.
+      const restore = () =>
+        Promise.resolve(finish(translate("scan", new Error("the scan's consumer was lost"))));
+      const intake = new PullIntake(this.#nc, this.#clock, this.#log, {
+        stream: this.#names.factsStream,
+        consumer,
+        onMessage,
+        restore,
+      });
+      intake.want(Math.min(expected, SCAN_BATCH));
+    });
+  }
+
+  async keys(filter: string): Promise<string[]> {
+    const { factsStream, factPrefix } = this.#names;
+    try {
+      const { state } = await this.#jsm.streams.info(factsStream, {
+        subjects_filter: factPrefix + filter,
+      });
+      return Object.keys(state.subjects ?? {}).map((subject) => subject.slice(factPrefix.length));
+    } catch (error) {
+      throw translate(`list ${filter}`, error);
+    }
+  }
+
+  async purge(filter: string): Promise<void> {
+    try {
+      await this.#jsm.streams.purge(this.#names.factsStream, {
+        filter: this.#names.factPrefix + filter,
+      });
+    } catch (error) {
+      throw translate(`remove ${filter}`, error);
+    }
+  }
+}
+
+function noteOf(note: string | undefined): { note?: string } {
+  return note === undefined || note === "" ? {} : { note };
+}
+
+function noteInHeaders(text: string): string | undefined {
+  return new RegExp(`^${NOTE_HEADER}: *(.*)$`, "m").exec(text)?.[1]?.trim();
+}
+
+function fromBase64(text: string): Uint8Array {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}

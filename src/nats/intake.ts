@@ -1,0 +1,231 @@
+/**
+ * Messages of a durable pull consumer, on demand: never more than were asked for. Several pull requests may be open;
+ * what an expired one did not deliver is asked for again. Missed heartbeats or a lost connection start afresh:
+ * what was on its way then comes back after its lease.
+ */
+import { createInbox, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
+import type { Cancel, Clock, Delivery, Intake, Log } from "../ports.ts";
+import { inboxPrefix } from "./requests.ts";
+
+export interface IntakeOptions {
+  readonly stream: string;
+  readonly consumer: string;
+  readonly onMessage: (msg: Msg) => void;
+  /** The consumer is not there (any more): make it again. */
+  readonly restore: () => Promise<void>;
+  /** So many were asked for and did not come in time. Default: they are asked for again. */
+  readonly onUnused?: (count: number) => void;
+}
+
+/** Short, because a pull lost with its server is only asked for again when it would have expired. */
+const EXPIRES_MS = 5_000;
+const HEARTBEAT_MS = 1_000;
+const RETRY_MS = 250;
+const NANOS = 1_000_000;
+
+export class PullIntake implements Intake {
+  readonly #nc: NatsConnection;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #options: IntakeOptions;
+  /** Everything about our requests arrives below this. */
+  readonly #inboxes: string;
+  #inbox = "";
+  #generation = 0;
+  #subscription: Subscription;
+  /** Asked for by the caller, not yet by us. */
+  #wanted = 0;
+  /** Asked for by us, not yet delivered. */
+  #outstanding = 0;
+  #heardAt: number;
+  #closed = false;
+  #next = 0;
+  #asking = false;
+  #cancelWatch: Cancel;
+
+  constructor(nc: NatsConnection, clock: Clock, log: Log, options: IntakeOptions) {
+    this.#nc = nc;
+    this.#clock = clock;
+    this.#log = log;
+    this.#options = options;
+    this.#heardAt = clock.monotonic();
+    this.#inboxes = `${createInbox(inboxPrefix(nc))}.`;
+    this.#subscription = this.#subscribe();
+    this.#cancelWatch = clock.after(HEARTBEAT_MS, () => this.#watch());
+  }
+
+  want(count: number): void {
+    this.#wanted += count;
+    // A request for every single message would cost as much as the message: ask when half is used up.
+    if (this.#wanted >= this.#outstanding) this.#askSoon();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#cancelWatch();
+    // Draining lets what the server has sent already arrive, so that the caller can give it back at once.
+    if (!this.#nc.isClosed()) await this.#subscription.drain().catch(() => {});
+  }
+
+  /** After a lost connection: the server has forgotten who asked. */
+  restart(): void {
+    if (this.#closed || this.#nc.isClosed()) return;
+    const old = this.#subscription;
+    this.#subscription = this.#subscribe();
+    old.drain().catch(() => {});
+    this.#heardAt = this.#clock.monotonic();
+    this.#wanted += this.#outstanding;
+    this.#outstanding = 0;
+    this.#askSoon();
+  }
+
+  #subscribe(): Subscription {
+    this.#inbox = `${this.#inboxes}${this.#generation++}.`;
+    return this.#nc.subscribe(`${this.#inbox}*`, {
+      callback: (error, msg) => void (error === null && this.#onMessage(msg)),
+    });
+  }
+
+  #askSoon(): void {
+    if (this.#asking || this.#closed) return;
+    this.#asking = true;
+    queueMicrotask(() => {
+      this.#asking = false;
+      this.#ask();
+    });
+  }
+
+  #ask(): void {
+    const batch = this.#wanted;
+    if (batch <= 0 || this.#closed || this.#nc.isClosed()) return;
+    if (this.#outstanding === 0) this.#heardAt = this.#clock.monotonic();
+    this.#wanted = 0;
+    this.#outstanding += batch;
+    const { stream, consumer } = this.#options;
+    const request = { batch, expires: EXPIRES_MS * NANOS, idle_heartbeat: HEARTBEAT_MS * NANOS };
+    this.#nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`, JSON.stringify(request), {
+      reply: `${this.#inbox}${this.#next++}`,
+    });
+  }
+
+  #onMessage(msg: Msg): void {
+    this.#heardAt = this.#clock.monotonic();
+    // A delivered message keeps its own subject; what arrives on the inbox's is about the request.
+    if (!msg.subject.startsWith(this.#inboxes)) {
+      if (this.#outstanding > 0) this.#outstanding--;
+      this.#options.onMessage(msg);
+      return;
+    }
+    const code = msg.headers?.code;
+    if (code === 100 || !msg.subject.startsWith(this.#inbox)) return;
+    const left = Number(msg.headers?.get("Nats-Pending-Messages") || this.#outstanding);
+    this.#outstanding = Math.max(0, this.#outstanding - left);
+    if (this.#closed) return;
+    if (code === 408 || code === 404) return this.#unused(left);
+    this.#wanted += left;
+    this.#log(
+      "debug",
+      `pull on ${this.#options.consumer} ended: ${code} ${msg.headers?.description}`,
+    );
+    this.#clock.after(RETRY_MS, () => void this.#restore());
+  }
+
+  #unused(count: number): void {
+    if (this.#options.onUnused !== undefined) return this.#options.onUnused(count);
+    this.#wanted += count;
+    this.#askSoon();
+  }
+
+  async #restore(): Promise<void> {
+    if (this.#closed || this.#nc.isClosed()) return;
+    try {
+      await this.#options.restore();
+    } catch (error) {
+      this.#log("warn", `consumer ${this.#options.consumer} cannot be made again yet`, { error });
+    }
+    this.#askSoon();
+  }
+
+  #watch(): void {
+    if (this.#closed || this.#nc.isClosed()) return;
+    this.#cancelWatch = this.#clock.after(HEARTBEAT_MS, () => this.#watch());
+    const silentMs = this.#clock.monotonic() - this.#heardAt;
+    if (this.#outstanding === 0 || silentMs < 3 * HEARTBEAT_MS) return;
+    this.#log(
+      "debug",
+      `no heartbeat from ${this.#options.consumer} for ${Math.round(silentMs)} ms: asking again`,
+    );
+    void this.#restore();
+    this.restart();
+  }
+}
+
+/** What stands in a delivered message's reply subject. */
+export interface AckAddress {
+  readonly deliveries: number;
+  /** Nanoseconds since 1970, as text. */
+  readonly sentNs: string;
+  /** Messages still to be delivered after this one. */
+  readonly pending: number;
+  readonly seq: number;
+}
+
+/** `$JS.ACK.<stream>.<consumer>.<deliveries>.<seq>.<consumer seq>.<ns>.<pending>`; newer servers put domain and account in front. */
+export function parseAckAddress(reply: string): AckAddress {
+  const parts = reply.split(".");
+  const at = parts.length >= 11 ? 6 : 4;
+  return {
+    deliveries: Number(parts[at]),
+    seq: Number(parts[at + 1]),
+    sentNs: parts[at + 3] ?? "0",
+    pending: Number(parts[at + 4]),
+  };
+}
+
+/** How a delivery is answered. */
+export class Acknowledging implements Delivery {
+  readonly data: Uint8Array;
+  readonly reply: string;
+  readonly #nc: NatsConnection;
+  #address: AckAddress | undefined;
+
+  constructor(nc: NatsConnection, msg: Msg) {
+    this.#nc = nc;
+    this.data = msg.data;
+    this.reply = msg.reply ?? "";
+  }
+
+  get #parsed(): AckAddress {
+    return this.#address ??= parseAckAddress(this.reply);
+  }
+
+  get deliveries(): number {
+    return this.#parsed.deliveries;
+  }
+
+  get sentNs(): string {
+    return this.#parsed.sentNs;
+  }
+
+  ack(): void {
+    this.#answer("+ACK");
+  }
+
+  giveBack(delayMs?: number): void {
+    this.#answer(
+      delayMs === undefined || delayMs <= 0
+        ? "-NAK"
+        : `-NAK {"delay":${Math.round(delayMs) * NANOS}}`,
+    );
+  }
+
+  extend(): void {
+    this.#answer("+WPI");
+  }
+
+  /** A lost answer only means that the message comes again. */
+  #answer(text: string): void {
+    if (!this.#nc.isClosed()) this.#nc.publish(this.reply, text);
+  }
+}

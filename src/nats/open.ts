@@ -1,0 +1,101 @@
+/** The NATS adapter as a whole: all ports on one connection. */
+import type { NatsConnection } from "@nats-io/nats-core";
+import { jetstream, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
+import { Kvm } from "@nats-io/kv";
+import { UnsupportedServerError } from "../core/errors.ts";
+import type { Log, Ports } from "../ports.ts";
+import { systemClock } from "./clock.ts";
+import { translate } from "./errors.ts";
+import { NatsFacts } from "./facts.ts";
+import { NatsHints } from "./hints.ts";
+import { namesIn } from "./names.ts";
+import { systemRandom } from "./random.ts";
+import { Requests } from "./requests.ts";
+import {
+  ensureConsumer,
+  ensureStream,
+  factsConfig,
+  type StorageOptions,
+  tasksConfig,
+  tickConsumerConfig,
+  ticksConfig,
+} from "./setup.ts";
+import { NatsTasks } from "./tasks.ts";
+import { NatsTicks } from "./ticks.ts";
+import { NatsViews } from "./views.ts";
+
+export interface NatsOptions extends StorageOptions {
+  readonly namespace: string;
+  readonly tickLeaseMs: number;
+  readonly taskLeaseMs: number;
+  readonly log: Log;
+}
+
+const OLDEST: readonly [number, number] = [2, 10];
+const REQUESTS = { timeoutMs: 5_000, patienceMs: 30_000, window: 4_096 };
+/** Records stay below the server's limit by what subjects and headers take. */
+const RECORD_ROOM = 4_096;
+/** Definitions are cut into pieces of at most this, even where the server takes more: they are read one by one. */
+const LARGEST_RECORD = 1_048_576;
+
+/** @throws {UnsupportedServerError}, {ConfigMismatchError}, {UnavailableError} */
+export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promise<Ports> {
+  const { namespace, log, tickLeaseMs, taskLeaseMs } = options;
+  checkVersion(nc.info?.version ?? "unknown");
+  const names = namesIn(namespace);
+  const jsm = await manager(nc);
+  await Promise.all([
+    ensureStream(jsm, factsConfig(names, options)),
+    ensureStream(jsm, tasksConfig(names, options)),
+    ensureStream(jsm, ticksConfig(names, options)),
+  ]);
+  await ensureConsumer(jsm, names.ticksStream, tickConsumerConfig(names, tickLeaseMs));
+  const requests = new Requests(nc, systemClock, REQUESTS);
+  return {
+    facts: new NatsFacts(nc, jsm, requests, names, systemClock, log),
+    tasks: new NatsTasks(nc, jsm, requests, names, systemClock, log, taskLeaseMs),
+    ticks: new NatsTicks(nc, jsm, requests, names, systemClock, log, tickLeaseMs),
+    hints: new NatsHints(nc, names),
+    views: new NatsViews(await stateBucket(nc, names.stateBucket, options)),
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    maxRecord: Math.min(nc.info?.max_payload ?? LARGEST_RECORD, LARGEST_RECORD) - RECORD_ROOM,
+  };
+}
+
+async function manager(nc: NatsConnection): Promise<JetStreamManager> {
+  try {
+    return await jetstreamManager(nc);
+  } catch (error) {
+    throw translate("reach JetStream", error);
+  }
+}
+
+async function stateBucket(
+  nc: NatsConnection,
+  bucket: string,
+  { replicas, storage }: StorageOptions,
+) {
+  try {
+    return await new Kvm(jetstream(nc)).create(bucket, {
+      history: 1,
+      replicas,
+      storage: storage as never,
+    });
+  } catch (error) {
+    throw translate(`set up bucket ${bucket}`, error);
+  }
+}
+
+function checkVersion(version: string): void {
+  const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10));
+  if (major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) return;
+  throw new UnsupportedServerError(
+    `nats-server ${version} is too old: ${OLDEST.join(".")} or newer is needed`,
+    {
+      hint:
+        "Older servers lose other workflows' tasks in flight when one is purged. Upgrade nats-server.",
+    },
+  );
+}

@@ -1,0 +1,170 @@
+/**
+ * Makes the streams, buckets and consumers, and refuses those that exist with another configuration: every field checked
+ * here carries a promise. Fields not checked are the operator's (placement, limits that refuse instead of dropping).
+ */
+import {
+  AckPolicy,
+  type ConsumerConfig,
+  DeliverPolicy,
+  DiscardPolicy,
+  type JetStreamManager,
+  ReplayPolicy,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+} from "@nats-io/jetstream";
+import { ConfigMismatchError } from "../core/errors.ts";
+import { CODE, hasCode, translate } from "./errors.ts";
+import { laneConsumer, type Names } from "./names.ts";
+
+export interface StorageOptions {
+  /** Copies of everything, in a cluster: 1, 3 or 5. @default 1 */
+  readonly replicas: number;
+  /** @default "file" */
+  readonly storage: "file" | "memory";
+}
+
+type Wanted<T> = Partial<T>;
+
+const NANOS = 1_000_000;
+
+function common({ replicas, storage }: StorageOptions): Wanted<StreamConfig> {
+  return {
+    num_replicas: replicas,
+    storage: storage === "memory" ? StorageType.Memory : StorageType.File,
+    max_age: 0,
+    max_msgs: -1,
+    allow_rollup_hdrs: false,
+  };
+}
+
+/** Write-once: the server itself refuses a second message on a subject, and deleting one. */
+export function factsConfig(names: Names, storage: StorageOptions): Wanted<StreamConfig> {
+  return {
+    ...common(storage),
+    name: names.factsStream,
+    subjects: [`${names.factPrefix}>`],
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.New,
+    discard_new_per_subject: true,
+    max_msgs_per_subject: 1,
+    deny_delete: true,
+    deny_purge: false,
+    allow_direct: true,
+    republish: { src: `${names.factPrefix}>`, dest: `${names.hintPrefix}>` },
+  };
+}
+
+export function tasksConfig(names: Names, storage: StorageOptions): Wanted<StreamConfig> {
+  return {
+    ...common(storage),
+    name: names.tasksStream,
+    subjects: [`${names.taskPrefix}>`],
+    retention: RetentionPolicy.Workqueue,
+    discard: DiscardPolicy.New,
+    discard_new_per_subject: true,
+    max_msgs_per_subject: 1,
+  };
+}
+
+export function ticksConfig(names: Names, storage: StorageOptions): Wanted<StreamConfig> {
+  return {
+    ...common(storage),
+    name: names.ticksStream,
+    subjects: [`${names.tickPrefix}>`],
+    retention: RetentionPolicy.Workqueue,
+    discard: DiscardPolicy.Old,
+    max_msgs_per_subject: 1,
+    // With discard-old a limit on bytes would drop ticks: those workflows would stand still until a sweep.
+    max_bytes: -1,
+  };
+}
+
+/** No delivery limit (it would block subjects), no backoff (it distorts delays), no limit on what is parked. */
+function pullConfig(name: string, filter: string, leaseMs: number): Wanted<ConsumerConfig> {
+  return {
+    durable_name: name,
+    ack_policy: AckPolicy.Explicit,
+    deliver_policy: DeliverPolicy.All,
+    replay_policy: ReplayPolicy.Instant,
+    filter_subject: filter,
+    ack_wait: leaseMs * NANOS,
+    max_deliver: -1,
+    max_ack_pending: -1,
+  };
+}
+
+export function tickConsumerConfig(names: Names, leaseMs: number): Wanted<ConsumerConfig> {
+  return pullConfig(names.tickConsumer, `${names.tickPrefix}>`, leaseMs);
+}
+
+export function laneConfig(
+  names: Names,
+  queue: string,
+  lane: string,
+  leaseMs: number,
+): Wanted<ConsumerConfig> {
+  return pullConfig(laneConsumer(queue, lane), `${names.taskPrefix}${queue}.${lane}.>`, leaseMs);
+}
+
+/** @throws {ConfigMismatchError} naming the first field that differs. */
+export async function ensureStream(
+  jsm: JetStreamManager,
+  wanted: Wanted<StreamConfig>,
+): Promise<void> {
+  const name = wanted.name!;
+  try {
+    const actual = await existing(() => jsm.streams.info(name), CODE.streamNotFound);
+    const { config } = actual ?? await jsm.streams.add(wanted as StreamConfig & { name: string });
+    compare(`Stream ${name}`, wanted, config);
+  } catch (error) {
+    throw translate(`set up stream ${name}`, error);
+  }
+}
+
+/** @throws {ConfigMismatchError} naming the first field that differs. */
+export async function ensureConsumer(
+  jsm: JetStreamManager,
+  stream: string,
+  wanted: Wanted<ConsumerConfig>,
+): Promise<void> {
+  const name = wanted.durable_name!;
+  try {
+    const actual = await existing(() => jsm.consumers.info(stream, name), CODE.consumerNotFound);
+    const { config } = actual ?? await jsm.consumers.add(stream, wanted);
+    compare(`Consumer ${name} of ${stream}`, {
+      ...wanted,
+      backoff: undefined,
+      inactive_threshold: 0,
+      headers_only: false,
+    }, config);
+  } catch (error) {
+    throw translate(`set up consumer ${name}`, error);
+  }
+}
+
+async function existing<T>(ask: () => Promise<T>, notFound: number): Promise<T | undefined> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (hasCode(error, notFound)) return undefined;
+    throw error;
+  }
+}
+
+/** Servers leave out fields that are zero, false or empty. */
+function compare(object: string, wanted: object, actual: object): void {
+  for (const [field, expected] of Object.entries(wanted)) {
+    const found = (actual as Record<string, unknown>)[field];
+    if (canonical(found) !== canonical(expected)) {
+      throw new ConfigMismatchError(object, field, expected, found);
+    }
+  }
+}
+
+function canonical(value: unknown): string {
+  if (value === undefined || value === null || value === 0 || value === false) return "absent";
+  if (typeof value !== "object" || Array.isArray(value)) return JSON.stringify(value);
+  const entries = Object.entries(value).filter(([, v]) => canonical(v) !== "absent");
+  return JSON.stringify(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}

@@ -1,0 +1,181 @@
+/**
+ * What the engine needs from the outside. The NATS adapter and the memory adapter implement these; processor, worker
+ * and client know nothing else of either. Every write is conditional and safe to repeat; failures to reach the server
+ * are `UnavailableError`s.
+ */
+
+export type Cancel = () => void;
+
+/** Time. Never read anywhere else. */
+export interface Clock {
+  /** Milliseconds since 1970. */
+  now(): number;
+  /** Milliseconds that only grow, also when somebody sets the clock. */
+  monotonic(): number;
+  /** Calls once after `ms`. Timers do not keep a process alive by themselves. */
+  after(ms: number, call: () => void): Cancel;
+}
+
+export interface Random {
+  /** Evenly from 0 to below 1. */
+  chance(): number;
+  /** A fresh id of letters and digits. */
+  id(): string;
+}
+
+/** Something recorded, as it stands in the log. */
+export interface Stored {
+  readonly key: string;
+  /** Its place in the log: what was recorded before has a lower one. */
+  readonly seq: number;
+  /** When it was recorded, milliseconds since 1970. */
+  readonly at: number;
+  /** The outcome's note; only outcomes have one. */
+  readonly note?: string;
+  readonly data: Uint8Array;
+}
+
+/** The write-once log of facts. */
+export interface Facts {
+  /** "exists": somebody (perhaps this caller, whose answer was lost) has written this key. */
+  create(key: string, data: Uint8Array, note?: string): Promise<"created" | "exists">;
+  /** The current truth, never a stale copy. */
+  read(key: string): Promise<Stored | undefined>;
+  /** A fact known to be recorded: a copy will do. */
+  readRecorded(key: string): Promise<Stored | undefined>;
+  /** The first fact at or after `seq` whose key matches `filter`. */
+  next(filter: string, seq: number): Promise<Stored | undefined>;
+  /** Every fact that matches `filter`, in the order of the log. Without bodies unless asked for. */
+  scan(filter: string, options?: { bodies?: boolean }): Promise<Stored[]>;
+  keys(filter: string): Promise<string[]>;
+  /** Removes what matches: only for retention. */
+  purge(filter: string): Promise<void>;
+}
+
+export interface TaskAddress {
+  readonly queue: string;
+  readonly priority: number;
+  readonly workflow: string;
+  readonly node: number;
+  readonly attempt: number;
+}
+
+/** A message handed out: to be settled by exactly one of `ack` and `giveBack`, and held with `extend`. */
+export interface Delivery {
+  readonly data: Uint8Array;
+  /** From 1; may start anew after a server's crash. */
+  readonly deliveries: number;
+  /** Done: it is removed. */
+  ack(): void;
+  /** Deliver it again, after `delayMs`. */
+  giveBack(delayMs?: number): void;
+  /** Still busy: do not deliver it to others for another lease. */
+  extend(): void;
+}
+
+export interface TaskDelivery extends Delivery {
+  /** Undefined when the message's subject is not a task's. */
+  readonly address: TaskAddress | undefined;
+  readonly subject: string;
+  /** When it was queued, nanoseconds since 1970 by the server's clock, as text. */
+  readonly sentNs: string;
+}
+
+export interface TickDelivery extends Delivery {
+  readonly workflow: string;
+}
+
+/** A flow of messages on demand. */
+export interface Intake {
+  /** Asks for `count` more messages. */
+  want(count: number): void;
+  /** Asks for no more; messages not handed out yet stay where they are. Resolves when none can arrive any more. */
+  close(): Promise<void>;
+}
+
+/** The queue of task messages. */
+export interface Tasks {
+  /** "present": this attempt is in the queue already. */
+  publish(address: TaskAddress, data: Uint8Array): Promise<"published" | "present">;
+  /** Takes back a workflow's (a node's) task messages. */
+  withdraw(workflow: string, node?: number): Promise<void>;
+  /** Whether this attempt's message is in the queue, waiting or handed out. */
+  has(address: TaskAddress): Promise<boolean>;
+  /** The messages of a workflow that are in the queue. */
+  list(workflow: string): Promise<TaskAddress[]>;
+  /** Hands out messages of these queues. A message not extended within `leaseMs` is handed out again. */
+  take(queues: readonly string[], onTask: (task: TaskDelivery) => void): Promise<Intake>;
+  /** How long a message is held without `extend`. */
+  readonly leaseMs: number;
+}
+
+/** One message for each workflow that is under way. */
+export interface Ticks {
+  /** Makes or replaces the workflow's tick: it is delivered at once. */
+  wake(workflow: string): Promise<void>;
+  /** Makes the tick if there is none. */
+  ensure(workflow: string): Promise<void>;
+  take(onTick: (tick: TickDelivery) => void): Promise<Intake>;
+  /** The workflows that have a tick. */
+  list(): Promise<string[]>;
+  readonly leaseMs: number;
+}
+
+/** A fact that was just recorded, as told to whoever listens. May never arrive. */
+export interface Hint {
+  readonly key: string;
+  readonly note?: string;
+  readonly data: Uint8Array;
+}
+
+/** At most once, at once. */
+export interface Hints {
+  /** Facts whose key matches `filter`, as they are recorded. */
+  onFact(filter: string, call: (hint: Hint) => void): Cancel;
+  /** Resolves when subscriptions made before are in force where this client is connected. */
+  settled(): Promise<void>;
+  /** Calls after a connection was lost and is there again: hints may have been missed. */
+  onGap(call: () => void): Cancel;
+  /** True when subscriptions take a while to reach every server: look again after subscribing. */
+  readonly spreads: boolean;
+  tell(topic: string, data: Uint8Array): void;
+  onTold(topic: string, call: (topic: string, data: Uint8Array) => void): Cancel;
+}
+
+/** A record that may change, and which change of it this is. */
+export interface View {
+  readonly data: Uint8Array;
+  readonly revision: number;
+}
+
+/** Mutable records nobody decides about a workflow from. */
+export interface Views {
+  put(key: string, data: Uint8Array): Promise<void>;
+  get(key: string): Promise<View | undefined>;
+  remove(key: string): Promise<void>;
+  /** All records whose key starts with `prefix`. */
+  list(prefix: string): AsyncIterable<{ readonly key: string; readonly data: Uint8Array }>;
+  /** Writes only if the record is still at `revision` (0: absent). Returns whether it did. */
+  swap(key: string, revision: number, data: Uint8Array): Promise<boolean>;
+}
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+/** Where the library says what people may want to know. */
+export type Log = (
+  level: LogLevel,
+  message: string,
+  details?: Readonly<Record<string, unknown>>,
+) => void;
+
+export interface Ports {
+  readonly facts: Facts;
+  readonly tasks: Tasks;
+  readonly ticks: Ticks;
+  readonly hints: Hints;
+  readonly views: Views;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** Bytes of the largest record. */
+  readonly maxRecord: number;
+}

@@ -1,0 +1,486 @@
+/**
+ * Conducts one workflow while its tick is held here: facts come in, the scheduler says what follows, and it is done.
+ * Everything in here can be thrown away at any moment; the next conductor rebuilds it from the log.
+ */
+import { type Definition, policyOfNode } from "../core/definition.ts";
+import { controlKey, endKey, everythingOf, outcomeKey, parseKey } from "../core/keys.ts";
+import { LIMITS } from "../core/limits.ts";
+import { factOf } from "../core/recorded.ts";
+import {
+  type InlineResult,
+  type RunStatus,
+  writeControl,
+  writeEnd,
+  writeStatus,
+  writeTaskContext,
+  writeTaskMessage,
+} from "../core/records.ts";
+import {
+  type Effect,
+  type Fact,
+  type FinalState,
+  Scheduler,
+  type WorkflowState,
+} from "../core/scheduler.ts";
+import { type Input, inputNodes } from "../core/template.ts";
+import type { Cancel, Hint, Ports, TaskAddress } from "../ports.ts";
+import { DueQueue } from "./due.ts";
+import { loadFacts } from "./load.ts";
+import { Results } from "./results.ts";
+
+export interface ConductorOptions {
+  /** Task messages of one workflow in the queue at once. */
+  readonly window: number;
+}
+
+export interface ConductorEvents {
+  /** Something was recorded: the workflow is not quiet. */
+  readonly onActivity: () => void;
+  readonly onState: (state: WorkflowState) => void;
+  /** The terminal record is durable. */
+  readonly onEnd: (state: FinalState) => void;
+  /** It cannot go on here; the tick will bring it back. */
+  readonly onTrouble: (error: unknown) => void;
+}
+
+/** A task message that was sent and has no outcome yet. */
+interface Sent {
+  readonly attempt: number;
+  /** Monotonic. */
+  at: number;
+}
+
+/** Messages carry at most so many bytes of inputs; the worker reads the rest. */
+const LARGEST_INLINE = 16_384;
+/** Questions to the server at once when making sure. */
+const ENSURE_BATCH = 256;
+const VIEW_EVERY_MS = 1_000;
+
+export class Conductor {
+  readonly workflow: string;
+  readonly definition: Definition;
+  readonly submittedAt: number;
+  readonly #ports: Ports;
+  readonly #options: ConductorOptions;
+  readonly #events: ConductorEvents;
+  readonly #context: Uint8Array;
+  #scheduler: Scheduler;
+  #results = new Results();
+  /** Due now, in the order they became so. */
+  #ready: (Effect & { is: "dispatch" })[] = [];
+  #readyFrom = 0;
+  readonly #due = new DueQueue();
+  readonly #sent = new Map<number, Sent>();
+  #controls = 0;
+  /** Facts heard while the log is being read. */
+  #heard: Hint[] | undefined = [];
+  #unsubscribe: Cancel;
+  #closed = false;
+  #state: WorkflowState = "INITIAL";
+  #viewedAt = -Infinity;
+  #publishing = 0;
+  /** When this round began, milliseconds since 1970. */
+  #startedAt: number;
+  /** Timeouts recorded in this round: the first ends the workflow's own nodes, the second what cleans up after them. */
+  #timeouts = 0;
+
+  constructor(
+    ports: Ports,
+    workflow: string,
+    { definition, submittedAt }: { definition: Definition; submittedAt: number },
+    options: ConductorOptions,
+    events: ConductorEvents,
+  ) {
+    this.#ports = ports;
+    this.workflow = workflow;
+    this.definition = definition;
+    this.submittedAt = submittedAt;
+    this.#startedAt = submittedAt;
+    this.#options = options;
+    this.#events = events;
+    this.#context = writeTaskContext(definition.name, definition.payload);
+    this.#scheduler = new Scheduler(definition, workflow, submittedAt);
+    // Before the log is read: what is recorded meanwhile is heard or read, or both.
+    this.#unsubscribe = ports.hints.onFact(everythingOf(workflow), (hint) => this.#onHint(hint));
+  }
+
+  /** @param fresh nobody can have sent anything for this workflow yet. */
+  async begin({ fresh }: { fresh: boolean }): Promise<void> {
+    await this.#ports.hints.settled();
+    const { outcomes } = await this.#rebuild();
+    if (this.#closed) return;
+    if (fresh && outcomes === 0) this.#pump();
+    else await this.#sendWhatIsMissing(this.#takeReady());
+    // A subscription made this moment may not be known to every server yet.
+    if (this.#ports.hints.spreads) {
+      this.#ports.clock.after(50, () => void this.ensure(0).catch(this.#events.onTrouble));
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#unsubscribe();
+  }
+
+  get state(): WorkflowState {
+    return this.#state;
+  }
+
+  /** Nothing to send, nothing being sent. */
+  get isQuiet(): boolean {
+    return this.#publishing === 0 && this.#heard === undefined &&
+      this.#readyFrom === this.#ready.length;
+  }
+
+  get inFlight(): number {
+    return this.#sent.size;
+  }
+
+  /** When something is to be done although nothing is heard; milliseconds since 1970. */
+  get dueAt(): number {
+    return Math.min(this.#due.first?.at ?? Infinity, this.#deadline);
+  }
+
+  get #deadline(): number {
+    return this.#timeouts < 2
+      ? this.#startedAt + (this.#timeouts + 1) * this.definition.timeoutMs
+      : Infinity;
+  }
+
+  /** Does what has become due. */
+  async onDue(): Promise<void> {
+    const now = this.#ports.clock.now();
+    if (now >= this.#deadline) await this.#recordTimeout(now);
+    this.#pump();
+  }
+
+  /** Reads what might not have been heard: outcomes of everything sent longer than `olderThanMs` ago, and control facts. */
+  async ensure(olderThanMs: number): Promise<{ changed: boolean }> {
+    if (this.#heard !== undefined || this.#closed) return { changed: false };
+    const before = this.#ports.clock.monotonic() - olderThanMs;
+    const open: TaskAddress[] = [];
+    for (const [node, { attempt, at }] of this.#sent) {
+      if (at <= before) open.push(this.#address(node, attempt));
+    }
+    const { facts } = this.#ports;
+    let changed = await facts.read(controlKey(this.workflow, this.#controls + 1)) !== undefined;
+    if (changed) await this.#refresh();
+    for (let i = 0; i < open.length && !this.#closed; i += ENSURE_BATCH) {
+      const answers = await Promise.all(
+        open.slice(i, i + ENSURE_BATCH).map((address) => this.#ensureOne(address)),
+      );
+      changed ||= answers.includes(true);
+    }
+    return { changed };
+  }
+
+  /** The queue first, then the log: an outcome is recorded before its message leaves the queue. */
+  async #ensureOne(address: TaskAddress): Promise<boolean> {
+    const { node, attempt } = address;
+    const { tasks, facts } = this.#ports;
+    if (await tasks.has(address)) return false;
+    const stored = await facts.read(outcomeKey(this.workflow, node, attempt));
+    if (this.#closed) return false;
+    if (stored !== undefined) {
+      this.#onHint(stored);
+      return true;
+    }
+    if (this.#sent.get(node)?.attempt !== attempt) return false;
+    this.#ports.log(
+      "info",
+      `task message ${this.workflow}.${node}.${attempt} was lost and is sent again`,
+    );
+    this.#send(node, attempt);
+    return true;
+  }
+
+  /** How it stands, for people. */
+  status(finishedAt?: number): RunStatus {
+    const { name, payload } = this.definition;
+    return {
+      id: this.workflow,
+      name,
+      state: this.#scheduler.workflowState,
+      counts: this.#scheduler.counts(),
+      round: this.#scheduler.round,
+      submittedAt: this.submittedAt,
+      ...(finishedAt === undefined ? {} : { finishedAt }),
+      ...(payload === undefined ? {} : { payload: JSON.parse(payload) }),
+    };
+  }
+
+  /** Shows how it stands, now or at most once a second. */
+  async show(
+    { now = false, finishedAt }: { now?: boolean; finishedAt?: number } = {},
+  ): Promise<void> {
+    const at = this.#ports.clock.monotonic();
+    if (!now && at - this.#viewedAt < VIEW_EVERY_MS) return;
+    this.#viewedAt = at;
+    await this.#ports.views.put(`wf.${this.workflow}`, writeStatus(this.status(finishedAt)));
+  }
+
+  #onHint(hint: Hint): void {
+    if (this.#closed) return;
+    if (this.#heard !== undefined) {
+      this.#heard.push(hint);
+      return;
+    }
+    const fact = factOf(hint);
+    if (fact === undefined || (fact.is === "control" && this.#knowsControl(hint.key))) return;
+    this.#events.onActivity();
+    if (this.#closed) return;
+    // What was recorded before a control fact counts, what came later does not: only the log knows the order.
+    if (fact.is === "control") void this.#refresh().catch(this.#events.onTrouble);
+    else this.#onOutcome(fact, hint.data);
+  }
+
+  #knowsControl(key: string): boolean {
+    const parsed = parseKey(key);
+    return parsed?.is === "control" && parsed.n <= this.#controls;
+  }
+
+  #onOutcome(fact: Fact & { is: "succeeded" | "failed" }, data: Uint8Array): void {
+    const { node, attempt } = fact;
+    if (this.#sent.get(node)?.attempt === attempt) this.#sent.delete(node);
+    if (fact.is === "succeeded" && node < this.definition.graph.size) {
+      const { offsets } = this.definition.graph.down;
+      this.#results.keep(node, data, offsets[node + 1]! - offsets[node]!);
+    }
+    this.#do(this.#scheduler.apply(fact));
+    this.#pump();
+  }
+
+  #do(effects: readonly Effect[]): void {
+    for (const effect of effects) {
+      switch (effect.is) {
+        case "dispatch":
+          this.#enqueue(effect);
+          break;
+        case "withdraw":
+          this.#withdraw(effect.node);
+          break;
+        case "finish":
+          void this.#finish(effect.state).catch(this.#events.onTrouble);
+          break;
+        default:
+          effect satisfies never;
+      }
+    }
+  }
+
+  #enqueue(effect: Effect & { is: "dispatch" }): void {
+    const { node, attempt, notBefore } = effect;
+    if (notBefore > this.#ports.clock.now()) this.#due.push({ at: notBefore, node, attempt });
+    else this.#ready.push(effect);
+  }
+
+  /** Sends what is ready, as far as the window allows. */
+  #pump(): void {
+    if (this.#closed || this.#heard !== undefined || this.#scheduler.paused) return;
+    const now = this.#ports.clock.now();
+    for (let due = this.#due.first; due !== undefined && due.at <= now; due = this.#due.first) {
+      this.#due.pop();
+      this.#ready.push({ is: "dispatch", node: due.node, attempt: due.attempt, notBefore: 0 });
+    }
+    while (this.#sent.size < this.#options.window && this.#readyFrom < this.#ready.length) {
+      const { node, attempt } = this.#ready[this.#readyFrom++]!;
+      if (this.#isCurrent(node, attempt)) this.#send(node, attempt);
+    }
+    if (this.#readyFrom === this.#ready.length) this.#takeReady();
+    if (this.#state === "INITIAL") this.#setState("RUNNING");
+  }
+
+  #takeReady(): (Effect & { is: "dispatch" })[] {
+    const ready = this.#ready.slice(this.#readyFrom);
+    this.#ready = [];
+    this.#readyFrom = 0;
+    return ready;
+  }
+
+  /** Whether this attempt is still to be made, and was not sent from here. */
+  #isCurrent(node: number, attempt: number): boolean {
+    return this.#scheduler.isOpen(node) && this.#scheduler.attemptOf(node) === attempt &&
+      this.#sent.get(node)?.attempt !== attempt;
+  }
+
+  #send(node: number, attempt: number): void {
+    this.#sent.set(node, { attempt, at: this.#ports.clock.monotonic() });
+    this.#publishing++;
+    this.#ports.tasks.publish(this.#address(node, attempt), this.#message(node)).then(
+      () => this.#publishing--,
+      (error) => {
+        this.#publishing--;
+        this.#events.onTrouble(error);
+      },
+    );
+  }
+
+  #address(node: number, attempt: number): TaskAddress {
+    const { queue, priority } = policyOfNode(this.definition, node);
+    return { queue, priority, workflow: this.workflow, node, attempt };
+  }
+
+  #message(node: number): Uint8Array {
+    const signature = this.definition.signatures.bytes(node);
+    const inputs = this.#inputsOf(node, signature);
+    const inline: InlineResult[] = [];
+    const attempts: [number, number][] = [];
+    let room = LARGEST_INLINE;
+    for (const upstream of inputs) {
+      // A skipped node has no record: its result is null.
+      const data = this.#scheduler.stateOf(upstream) === "SUCCESS"
+        ? this.#results.get(upstream)
+        : NULL;
+      if (data !== undefined && data.length <= room) {
+        inline.push({ node: upstream, data });
+        room -= data.length;
+      } else {
+        const attempt = this.#scheduler.attemptOf(upstream);
+        if (attempt !== 1) attempts.push([upstream, attempt]);
+      }
+    }
+    this.#results.release(this.definition, node);
+    return writeTaskMessage(signature, this.#context, inline, attempts);
+  }
+
+  /** Only nodes with upstreams can have inputs, and only then is the signature looked into. */
+  #inputsOf(node: number, signature: Uint8Array): readonly number[] {
+    const { offsets } = this.definition.graph.up;
+    if (offsets[node] === offsets[node + 1]) return [];
+    const { inputs } = JSON.parse(new TextDecoder().decode(signature)) as {
+      inputs?: readonly Input[];
+    };
+    return inputs === undefined ? [] : [...new Set(inputNodes(inputs, LIMITS.nodes))];
+  }
+
+  #withdraw(node?: number): void {
+    for (const sent of node === undefined ? [...this.#sent.keys()] : [node]) {
+      if (!this.#scheduler.isOpen(sent)) this.#sent.delete(sent);
+    }
+    this.#ports.tasks.withdraw(this.workflow, node).catch(this.#events.onTrouble);
+  }
+
+  /** Reads the whole log of this workflow anew. */
+  async #rebuild(): Promise<{ outcomes: number; withdrawn: boolean }> {
+    this.#heard ??= [];
+    const loaded = await loadFacts(this.#ports.facts, this.workflow);
+    const scheduler = new Scheduler(this.definition, this.workflow, this.submittedAt);
+    scheduler.begin();
+    this.#timeouts = 0;
+    let withdrawn = false;
+    let finish: FinalState | undefined;
+    for (const fact of loaded.facts) {
+      if (fact.is === "control") this.#noteTime(fact);
+      for (const effect of scheduler.apply(fact)) {
+        withdrawn ||= effect.is === "withdraw";
+        if (effect.is === "finish") finish = effect.state;
+      }
+    }
+    if (this.#closed) return { outcomes: loaded.outcomes, withdrawn };
+    this.#scheduler = scheduler;
+    this.#controls = loaded.controls;
+    this.#takeReady();
+    for (const [node, { attempt }] of this.#sent) {
+      if (!scheduler.isOpen(node) || scheduler.attemptOf(node) !== attempt) this.#sent.delete(node);
+    }
+    for (const effect of scheduler.open()) {
+      if (this.#isCurrent(effect.node, effect.attempt)) this.#enqueue(effect);
+    }
+    const heard = this.#heard;
+    this.#heard = undefined;
+    for (const hint of heard) this.#onHint(hint);
+    if (scheduler.finished !== undefined || this.definition.graph.size === 0) {
+      await this.#finish(finish ?? scheduler.finished ?? "SUCCESS");
+    } else {
+      this.#setState(
+        scheduler.paused ? "PAUSED" : loaded.facts.length > 0 ? "RUNNING" : this.#state,
+      );
+    }
+    return { outcomes: loaded.outcomes, withdrawn };
+  }
+
+  #noteTime({ control, at }: Fact & { is: "control" }): void {
+    if (control.is === "timeout") this.#timeouts++;
+    if (control.is !== "retry") return;
+    this.#startedAt = at;
+    this.#timeouts = 0;
+  }
+
+  /** After a control fact. */
+  async #refresh(): Promise<void> {
+    if (this.#heard !== undefined || this.#closed) return;
+    const { withdrawn } = await this.#rebuild();
+    if (withdrawn) await this.#withdrawStale();
+    this.#pump();
+    await this.show({ now: true });
+  }
+
+  /** Takes back messages whose node may not run any more. */
+  async #withdrawStale(): Promise<void> {
+    const { tasks } = this.#ports;
+    const stale = (await tasks.list(this.workflow)).filter(({ node, attempt }) =>
+      !this.#scheduler.isOpen(node) || this.#scheduler.attemptOf(node) !== attempt
+    );
+    for (let i = 0; i < stale.length; i += ENSURE_BATCH) {
+      await Promise.all(
+        stale.slice(i, i + ENSURE_BATCH).map(({ node }) => tasks.withdraw(this.workflow, node)),
+      );
+    }
+  }
+
+  /** After another conductor: what is open may have been sent, may have run, or neither. */
+  async #sendWhatIsMissing(open: readonly (Effect & { is: "dispatch" })[]): Promise<void> {
+    for (let i = 0; i < open.length && !this.#closed; i += ENSURE_BATCH) {
+      await Promise.all(
+        open.slice(i, i + ENSURE_BATCH).map(async ({ node, attempt }) => {
+          if (!this.#isCurrent(node, attempt)) return;
+          this.#sent.set(node, { attempt, at: this.#ports.clock.monotonic() });
+          await this.#ensureOne(this.#address(node, attempt));
+        }),
+      );
+    }
+    this.#pump();
+  }
+
+  async #recordTimeout(now: number): Promise<void> {
+    this.#timeouts++;
+    const { facts, random } = this.#ports;
+    const record = writeControl({ id: random.id(), at: now, control: { is: "timeout" } });
+    while (
+      await facts.create(controlKey(this.workflow, ++this.#controls), record) === "exists"
+    ) { /* the next number */ }
+    await this.#refresh();
+  }
+
+  /** Durable before anybody hears of it, and before the tick is acknowledged. */
+  async #finish(state: FinalState): Promise<void> {
+    const { facts, clock } = this.#ports;
+    const at = clock.now();
+    const failed = this.#scheduler.failures(LIMITS.namedFailures).map((node) => ({
+      node,
+      attempt: this.#scheduler.attemptOf(node),
+    }));
+    const reason = this.#scheduler.reason;
+    const end = {
+      state,
+      at,
+      counts: this.#scheduler.counts(),
+      failed,
+      ...(reason === undefined ? {} : { reason }),
+    };
+    await facts.create(endKey(this.workflow, this.#scheduler.round), writeEnd(end));
+    if (this.#closed) return;
+    await this.show({ now: true, finishedAt: at });
+    this.#setState(state);
+    this.#events.onEnd(state);
+  }
+
+  #setState(state: WorkflowState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#events.onState(state);
+  }
+}
+
+const NULL = new TextEncoder().encode("null");

@@ -1,0 +1,68 @@
+/** Reads everything recorded about a workflow. The records are the truth; what comes out of here is a copy of it. */
+import type { Definition } from "../core/definition.ts";
+import { DEFINITION_VERSION, versionOf } from "../core/definition_codec.ts";
+import { type DyrygentError, InvalidWorkflowError } from "../core/errors.ts";
+import { controlsOf, definitionKey, outcomesOf } from "../core/keys.ts";
+import { factOf, wholeDefinition } from "../core/recorded.ts";
+import { readOutcomeNote } from "../core/records.ts";
+import type { Fact } from "../core/scheduler.ts";
+import type { Facts, Stored } from "../ports.ts";
+
+export type LoadedDefinition =
+  | { readonly is: "definition"; readonly definition: Definition; readonly submittedAt: number }
+  | { readonly is: "missing" }
+  /** Written by a newer version: a newer processor can read it. */
+  | { readonly is: "newer"; readonly version: number }
+  | { readonly is: "unreadable"; readonly error: DyrygentError; readonly submittedAt: number };
+
+export async function loadDefinition(facts: Facts, workflow: string): Promise<LoadedDefinition> {
+  const record = await facts.read(definitionKey(workflow));
+  if (record === undefined) return { is: "missing" };
+  const version = versionOf(record.data) ?? 0;
+  if (version > DEFINITION_VERSION) return { is: "newer", version };
+  const submittedAt = record.at;
+  try {
+    const definition = await wholeDefinition(
+      workflow,
+      record.data,
+      (key) => facts.readRecorded(key),
+    );
+    return { is: "definition", definition, submittedAt };
+  } catch (error) {
+    if (error instanceof InvalidWorkflowError) return { is: "unreadable", error, submittedAt };
+    throw error;
+  }
+}
+
+export interface LoadedFacts {
+  /** In the order of the log. */
+  readonly facts: readonly Fact[];
+  readonly controls: number;
+  readonly outcomes: number;
+}
+
+/** All outcomes and control facts. */
+export async function loadFacts(facts: Facts, workflow: string): Promise<LoadedFacts> {
+  // Most workflows are new: two small questions instead of two scans.
+  const [firstOutcome, firstControl] = await Promise.all([
+    facts.next(outcomesOf(workflow), 0),
+    facts.next(controlsOf(workflow), 0),
+  ]);
+  const [outcomes, controls] = await Promise.all([
+    firstOutcome === undefined ? [] : facts.scan(outcomesOf(workflow)),
+    firstControl === undefined ? [] : facts.scan(controlsOf(workflow), { bodies: true }),
+  ]);
+  const withFailures = await Promise.all(outcomes.map((stored) => withFailure(facts, stored)));
+  const all = [...withFailures, ...controls].sort((a, b) => a.seq - b.seq);
+  return {
+    facts: all.flatMap((stored) => factOf(stored) ?? []),
+    controls: controls.length,
+    outcomes: outcomes.length,
+  };
+}
+
+/** A scan brings no bodies; only failures need theirs. */
+async function withFailure(facts: Facts, stored: Stored): Promise<Stored> {
+  if (readOutcomeNote(stored.note)?.is !== "failed") return stored;
+  return await facts.readRecorded(stored.key) ?? stored;
+}

@@ -1,0 +1,452 @@
+/**
+ * Takes ticks and conducts their workflows. A tick is the lease: while it is held here it is extended; when a workflow
+ * is quiet it is parked, its tick given back with a delay; when this process dies, its ticks come back by themselves.
+ *
+ *   tick → loading → active ⇄ parked → ended (tick acknowledged)
+ *   any → dropped: the lease was lost, another processor has it, or the server was out of reach. Nothing is lost by it.
+ */
+import { type Duration, durationMs } from "../core/duration.ts";
+import { InvalidOptionError } from "../core/errors.ts";
+import { endKey } from "../core/keys.ts";
+import { quote } from "../core/ids.ts";
+import { refuseUnknown } from "../core/options.ts";
+import { failureOf, type RunStatus, writeEnd } from "../core/records.ts";
+import { noCounts } from "../core/scheduler.ts";
+import type { Cancel, Intake, Ports, TickDelivery } from "../ports.ts";
+import { Conductor } from "./conductor.ts";
+import { Hooks, type ProcessorEvents } from "./hooks.ts";
+import { loadDefinition, type LoadedDefinition } from "./load.ts";
+import { Sweeper, type Swept } from "./sweeper.ts";
+
+export interface ProcessorOptions {
+  /** How often a workflow is looked after although nothing is heard of it: a safety net only. */
+  tick?: {
+    /** The delay after it became quiet, and the longest, to which it doubles while nothing changes. @default ["5s", "30s"] */
+    idle?: readonly [Duration, Duration];
+    /** The delay with which `runOnce` leaves a workflow that is not finished. @default "1s" */
+    active?: Duration;
+  };
+  /** Task messages of one workflow in the queue at once. @default 4000 */
+  window?: number;
+  /** Workflows that may be active here at once; parked ones do not count. @default 1000 */
+  concurrency?: number;
+  /** How often one of the processors looks for lost ticks and old runs. @default "30s" */
+  sweep?: Duration;
+  /** How long a finished run is kept. @default "1d" */
+  retention?: Duration;
+}
+
+/** What {@link Processor.runOnce} did. */
+export interface RunOnceReport {
+  /** Workflows it looked after. */
+  readonly conducted: number;
+  /** Those of them that ended. */
+  readonly finished: number;
+}
+
+/** A workflow whose tick is held here. Monotonic times. */
+interface Held {
+  tick: TickDelivery;
+  conductor: Conductor | undefined;
+  extendedAt: number;
+  activeAt: number;
+  /** While parked: when the tick comes back. */
+  parkedUntil: number | undefined;
+  idleMs: number;
+  busy: boolean;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+const HOUSEKEEPING_MS = 100;
+/** A workflow is parked when nothing was recorded for so long. */
+const QUIET_MS = 1_000;
+const QUIET_ONCE_MS = 300;
+const NEWER_DELAY_MS = 5_000;
+const TROUBLE_DELAY_MS = 1_000;
+/** What was sent less long ago need not be asked for. */
+const ENSURE_AFTER_MS = 2_000;
+/** A lease not extended for this share of it is taken for lost: somebody else may have the tick. */
+const FENCE = 0.8;
+
+export class Processor {
+  readonly id: string;
+  readonly #ports: Ports;
+  readonly #options: ReturnType<typeof checked>;
+  readonly #hooks: Hooks;
+  readonly #sweeper: Sweeper;
+  readonly #held = new Map<string, Held>();
+  /** Those of `#held` that are not parked. */
+  readonly #active = new Set<Held>();
+  #state: "idle" | "running" | "once" | "stopping" = "idle";
+  #intake: Intake | undefined;
+  #cancels: Cancel[] = [];
+  #cancelHousekeeping: Cancel = () => {};
+  #tickedAt = 0;
+  #report = { conducted: new Set<string>(), finished: 0 };
+
+  /** @throws {InvalidOptionError} */
+  constructor(ports: Ports, options: ProcessorOptions = {}) {
+    this.#options = checked(options);
+    this.#ports = ports;
+    this.#hooks = new Hooks(ports.log);
+    this.#sweeper = new Sweeper(ports, {
+      everyMs: this.#options.sweepMs,
+      retentionMs: this.#options.retentionMs,
+    });
+    this.id = ports.random.id();
+  }
+
+  /** Attaches a hook. Returns what detaches it. */
+  on<E extends keyof ProcessorEvents>(event: E, handler: ProcessorEvents[E]): () => void {
+    if (this.#hooks.has(event)) return this.#hooks.add(event, handler);
+    throw new InvalidOptionError("event", `There is no processor event ${quote(event)}`, {
+      hint: "Use stateChange, activeTick or finish.",
+    });
+  }
+
+  /** Begins to conduct. @throws {UnavailableError} */
+  async start(): Promise<void> {
+    if (this.#state !== "idle") return;
+    this.#state = "running";
+    await this.#begin();
+    this.#sweeper.start();
+  }
+
+  /** Stops: other processors get its workflows at once. */
+  async stop(): Promise<void> {
+    if (this.#state !== "running") return;
+    await this.#end(0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  /**
+   * Does what is due, then returns: for cron and edge runtimes. A workflow is conducted until it ends or nothing of it
+   * has happened for a moment; the rest is due again after `tick.active`.
+   * @param options.maxDuration it returns after this at the latest (plus one answer of the server). @default "10s"
+   */
+  async runOnce({ maxDuration = "10s" }: { maxDuration?: Duration } = {}): Promise<RunOnceReport> {
+    if (this.#state !== "idle") {
+      throw new InvalidOptionError("runOnce", "runOnce was called on a processor that is running", {
+        hint: "Use start() or runOnce(), not both at once.",
+      });
+    }
+    const { clock } = this.#ports;
+    const until = clock.monotonic() + durationMs("maxDuration", maxDuration, { least: 1 });
+    this.#state = "once";
+    this.#report = { conducted: new Set(), finished: 0 };
+    await this.#begin();
+    while (clock.monotonic() < until && !this.#isIdle()) {
+      await new Promise<void>((resolve) =>
+        clock.after(Math.min(HOUSEKEEPING_MS, until - clock.monotonic()), resolve)
+      );
+    }
+    await this.#sweeper.sweep();
+    await this.#end(this.#options.activeMs);
+    return { conducted: this.#report.conducted.size, finished: this.#report.finished };
+  }
+
+  /** Looks for lost ticks and removes old runs now. Processors do this by themselves. */
+  sweep(): Promise<Swept> {
+    return this.#sweeper.sweep();
+  }
+
+  #isIdle(): boolean {
+    return this.#active.size === 0 &&
+      this.#ports.clock.monotonic() - this.#tickedAt > QUIET_ONCE_MS;
+  }
+
+  async #begin(): Promise<void> {
+    const { ticks, hints, clock } = this.#ports;
+    this.#cancels = [
+      hints.onTold(
+        "held.*",
+        (topic, by) => this.#onHeld(topic.slice("held.".length), decoder.decode(by)),
+      ),
+      hints.onGap(() => this.#afterGap()),
+    ];
+    this.#tickedAt = clock.monotonic();
+    this.#intake = await ticks.take((tick) => this.#onTick(tick));
+    this.#intake.want(this.#options.concurrency);
+    this.#housekeepLater();
+  }
+
+  async #end(delayMs: number): Promise<void> {
+    this.#state = "stopping";
+    this.#sweeper.stop();
+    this.#cancelHousekeeping();
+    for (const cancel of this.#cancels) cancel();
+    for (const held of [...this.#held.values()]) {
+      await held.conductor?.show().catch(() => {});
+      held.tick.giveBack(delayMs);
+      this.#drop(held);
+    }
+    await this.#intake?.close();
+    this.#state = "idle";
+  }
+
+  #onTick(tick: TickDelivery): void {
+    if (this.#state === "stopping" || this.#state === "idle") return tick.giveBack();
+    const now = this.#ports.clock.monotonic();
+    this.#tickedAt = now;
+    const known = this.#held.get(tick.workflow);
+    if (known !== undefined) return this.#onTickAgain(known, tick, now);
+    const held: Held = {
+      tick,
+      conductor: undefined,
+      extendedAt: now,
+      activeAt: now,
+      parkedUntil: undefined,
+      idleMs: this.#options.idleMs[0],
+      busy: true,
+    };
+    this.#held.set(tick.workflow, held);
+    this.#active.add(held);
+    this.#report.conducted.add(tick.workflow);
+    // Whoever conducted it before is told: two conductors do no harm, but twice the work.
+    this.#ports.hints.tell(`held.${tick.workflow}`, encoder.encode(this.id));
+    void this.#load(held);
+  }
+
+  /** The safety net, a wake, or a tick that was redelivered although it is held. */
+  #onTickAgain(held: Held, tick: TickDelivery, now: number): void {
+    held.tick = tick;
+    held.extendedAt = now;
+    if (held.parkedUntil === undefined) {
+      // It took a place of the intake that is taken already.
+      this.#intake?.want(1);
+    } else {
+      held.parkedUntil = undefined;
+      this.#active.add(held);
+    }
+    if (held.conductor === undefined || held.busy) return;
+    this.#hooks.call("activeTick", () => [held.conductor!.status()]);
+    held.busy = true;
+    void this.#ensure(held, held.conductor);
+  }
+
+  async #ensure(held: Held, conductor: Conductor): Promise<void> {
+    try {
+      await conductor.onDue();
+      const { changed } = await conductor.ensure(ENSURE_AFTER_MS);
+      held.idleMs = changed
+        ? this.#options.idleMs[0]
+        : Math.min(2 * held.idleMs, this.#options.idleMs[1]);
+      // Nothing new: no need to stay up and wait for more.
+      if (!changed && this.#active.has(held) && conductor.isQuiet) this.#park(held, conductor);
+    } catch (error) {
+      this.#onTrouble(held, error);
+    } finally {
+      held.busy = false;
+    }
+  }
+
+  async #load(held: Held): Promise<void> {
+    const { workflow } = held.tick;
+    try {
+      const loaded = await loadDefinition(this.#ports.facts, workflow);
+      if (this.#held.get(workflow) !== held) return;
+      if (loaded.is !== "definition") return await this.#settleUnconductable(held, loaded);
+      const conductor = new Conductor(this.#ports, workflow, loaded, this.#options, {
+        onActivity: () => this.#onActivity(held),
+        onState: (state) => this.#hooks.call("stateChange", () => [conductor.status(), state]),
+        onEnd: () => this.#onEnd(held, conductor),
+        onTrouble: (error) => this.#onTrouble(held, error),
+      });
+      held.conductor = conductor;
+      await conductor.begin({ fresh: held.tick.deliveries === 1 });
+      if (this.#held.get(workflow) === held) {
+        this.#hooks.call("activeTick", () => [conductor.status()]);
+      }
+    } catch (error) {
+      this.#onTrouble(held, error);
+    } finally {
+      held.busy = false;
+      held.activeAt = this.#ports.clock.monotonic();
+    }
+  }
+
+  async #settleUnconductable(
+    held: Held,
+    loaded: Exclude<LoadedDefinition, { is: "definition" }>,
+  ): Promise<void> {
+    const { workflow } = held.tick;
+    const { facts, log, clock } = this.#ports;
+    switch (loaded.is) {
+      case "missing":
+        // A submit writes the definition before the tick, so this one was removed since.
+        log("debug", `the tick of ${workflow} has no definition and is removed`);
+        held.tick.ack();
+        break;
+      case "newer":
+        log(
+          "info",
+          `${workflow} has definition version ${loaded.version}, which this processor cannot read: left to others`,
+        );
+        held.tick.giveBack(NEWER_DELAY_MS);
+        break;
+      case "unreadable":
+        log("error", `${workflow} cannot be read and ends as ERROR: ${loaded.error.message}`);
+        await facts.create(
+          endKey(workflow, 1),
+          writeEnd({
+            state: "ERROR",
+            at: clock.now(),
+            counts: noCounts(),
+            failed: [],
+            reason: loaded.error.message,
+          }),
+        );
+        held.tick.ack();
+        break;
+      default:
+        loaded satisfies never;
+    }
+    this.#drop(held);
+  }
+
+  /** Something was recorded. A parked workflow is taken up again: its tick is still ours, only delayed. */
+  #onActivity(held: Held): void {
+    const now = this.#ports.clock.monotonic();
+    const { leaseMs } = this.#ports.ticks;
+    held.activeAt = now;
+    if (held.parkedUntil !== undefined) {
+      if (now > held.parkedUntil) return this.#drop(held);
+      held.parkedUntil = undefined;
+      held.extendedAt = now;
+      held.tick.extend();
+      this.#active.add(held);
+      this.#hooks.call("activeTick", () => [held.conductor!.status()]);
+    } else if (now - held.extendedAt > FENCE * leaseMs) {
+      this.#ports.log(
+        "warn",
+        `the lease of ${held.tick.workflow} was lost: this process stood still for ${
+          Math.round(now - held.extendedAt)
+        } ms`,
+      );
+      this.#drop(held);
+    }
+    held.idleMs = this.#options.idleMs[0];
+  }
+
+  #onEnd(held: Held, conductor: Conductor): void {
+    held.tick.ack();
+    this.#report.finished++;
+    this.#drop(held);
+    this.#hooks.call(
+      "finish",
+      () => [conductor.status(this.#ports.clock.now()) satisfies RunStatus],
+    );
+  }
+
+  #onTrouble(held: Held, error: unknown): void {
+    if (this.#held.get(held.tick.workflow) !== held) return;
+    this.#ports.log("warn", `${held.tick.workflow} is put aside: ${failureOf(error).message}`, {
+      error,
+    });
+    held.tick.giveBack(TROUBLE_DELAY_MS);
+    this.#drop(held);
+  }
+
+  /** Another processor has the tick now. */
+  #onHeld(workflow: string, by: string): void {
+    const held = this.#held.get(workflow);
+    if (held !== undefined && by !== this.id) this.#drop(held);
+  }
+
+  /** Hints may have been missed: look after everything. */
+  #afterGap(): void {
+    for (const held of this.#held.values()) {
+      if (held.conductor !== undefined) {
+        void held.conductor.ensure(0).catch((error) => this.#onTrouble(held, error));
+      }
+    }
+  }
+
+  #drop(held: Held): void {
+    if (this.#held.get(held.tick.workflow) !== held) return;
+    held.conductor?.close();
+    this.#held.delete(held.tick.workflow);
+    if (this.#active.delete(held)) this.#intake?.want(1);
+  }
+
+  #park(held: Held, conductor: Conductor): void {
+    const { clock, random } = this.#ports;
+    // Spread: workflows that became quiet together must not all come back together.
+    const idleMs = held.idleMs * (0.8 + 0.4 * random.chance());
+    const delayMs = Math.max(
+      1,
+      Math.min(
+        this.#state === "once" ? this.#options.activeMs : idleMs,
+        conductor.dueAt - clock.now(),
+      ),
+    );
+    held.tick.giveBack(delayMs);
+    held.parkedUntil = clock.monotonic() + delayMs;
+    if (this.#active.delete(held)) this.#intake?.want(1);
+    void conductor.show().catch(() => {});
+  }
+
+  #housekeepLater(): void {
+    this.#cancelHousekeeping = this.#ports.clock.after(HOUSEKEEPING_MS, () => this.#housekeep());
+  }
+
+  #housekeep(): void {
+    if (this.#state === "stopping" || this.#state === "idle") return;
+    this.#housekeepLater();
+    const { clock, ticks } = this.#ports;
+    const now = clock.monotonic();
+    const quietMs = this.#state === "once" ? QUIET_ONCE_MS : QUIET_MS;
+    for (const held of [...this.#active]) {
+      if (now - held.extendedAt > FENCE * ticks.leaseMs) {
+        this.#drop(held);
+        continue;
+      }
+      if (now - held.extendedAt > ticks.leaseMs / 3) {
+        held.extendedAt = now;
+        held.tick.extend();
+      }
+      const { conductor } = held;
+      if (conductor === undefined || held.busy) continue;
+      if (conductor.dueAt <= clock.now()) {
+        void conductor.onDue().catch((error) => this.#onTrouble(held, error));
+      } else if (now - held.activeAt > quietMs && conductor.isQuiet) this.#park(held, conductor);
+      else void conductor.show().catch(() => {});
+    }
+  }
+}
+
+function checked(options: ProcessorOptions) {
+  refuseUnknown("processor option", options, [
+    "tick",
+    "window",
+    "concurrency",
+    "sweep",
+    "retention",
+  ]);
+  const { tick = {}, window = 4_000, concurrency = 1_000, sweep = "30s", retention = "1d" } =
+    options;
+  refuseUnknown("tick option", tick, ["idle", "active"]);
+  const [least, most] = tick.idle ?? ["5s", "30s"];
+  const idleMs = [
+    durationMs("tick.idle[0]", least, { least: 10 }),
+    durationMs("tick.idle[1]", most, { least: 10 }),
+  ] as const;
+  for (const [name, value] of Object.entries({ window, concurrency })) {
+    if (Number.isInteger(value) && value >= 1) continue;
+    throw new InvalidOptionError(name, `${name} = ${quote(value)} is not a whole number from 1`, {
+      hint: "Start with the default.",
+    });
+  }
+  return {
+    idleMs,
+    activeMs: durationMs("tick.active", tick.active ?? "1s"),
+    window,
+    concurrency,
+    sweepMs: durationMs("sweep", sweep, { least: 100 }),
+    retentionMs: durationMs("retention", retention),
+  };
+}

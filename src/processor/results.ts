@@ -1,0 +1,46 @@
+/** Results kept at hand while nodes still need them, so that a task message can carry its inputs. Bounded; only a cache. */
+import type { Definition } from "../core/definition.ts";
+
+/** A result larger than this is read by the worker. */
+const LARGEST_RESULT = 4_096;
+/** All results at hand for one workflow. */
+const LARGEST_TOTAL = 4_194_304;
+
+export class Results {
+  readonly #data = new Map<number, Uint8Array>();
+  /** For each node at hand: dependents that have not been sent. */
+  readonly #needed = new Map<number, number>();
+  #total = 0;
+
+  /** @param dependents how many nodes may ask for it. */
+  keep(node: number, data: Uint8Array, dependents: number): void {
+    if (
+      dependents === 0 || data.length > LARGEST_RESULT || this.#total + data.length > LARGEST_TOTAL
+    ) return;
+    if (this.#data.has(node)) return;
+    this.#data.set(node, data);
+    this.#needed.set(node, dependents);
+    this.#total += data.length;
+  }
+
+  get(node: number): Uint8Array | undefined {
+    return this.#data.get(node);
+  }
+
+  /** One dependent fewer needs the results of `node`'s upstreams. */
+  release({ graph: { up } }: Definition, node: number): void {
+    for (let e = up.offsets[node]!; e < up.offsets[node + 1]!; e++) {
+      const upstream = up.nodes[e]!;
+      const left = this.#needed.get(upstream);
+      if (left === undefined) continue;
+      if (left > 1) this.#needed.set(upstream, left - 1);
+      else this.#drop(upstream);
+    }
+  }
+
+  #drop(node: number): void {
+    this.#total -= this.#data.get(node)?.length ?? 0;
+    this.#data.delete(node);
+    this.#needed.delete(node);
+  }
+}

@@ -1,0 +1,115 @@
+/** Runs a handler once: arguments in, result or failure out. Never throws and always ends, even if the handler does not. */
+import type { SignatureRecord } from "../core/definition.ts";
+import { PayloadTooLargeError, type RecordedFailure } from "../core/errors.ts";
+import { exactJson } from "../core/json.ts";
+import { failureOf } from "../core/records.ts";
+import { fill } from "../core/template.ts";
+import type { Clock } from "../ports.ts";
+import { type CurrentTask, runAs } from "./current_task.ts";
+import type { Handler } from "./verdict.ts";
+
+export type Executed =
+  | { readonly is: "succeeded"; readonly data: Uint8Array }
+  | { readonly is: "failed"; readonly failure: RecordedFailure };
+
+export interface Execution {
+  readonly handler: Handler;
+  readonly signature: SignatureRecord;
+  readonly current: CurrentTask;
+  readonly abort: AbortController;
+  readonly resultOf: (node: number) => unknown;
+  readonly clock: Clock;
+  /** Bytes of the largest result. */
+  readonly maxResult: number;
+}
+
+const encoder = new TextEncoder();
+
+/** Synchronous handlers cost no turn of the event loop. */
+export function execute(execution: Execution): Executed | Promise<Executed> {
+  const { signature, current, handler, resultOf, maxResult } = execution;
+  try {
+    const args = fill(signature.args, signature.inputs ?? [], resultOf) as unknown[];
+    const returned = runAs(current, () => call(handler, signature.calls ?? "once", args));
+    if (!isPromiseLike(returned)) return encodeResult(returned, maxResult);
+    return settle(execution, returned);
+  } catch (error) {
+    return { is: "failed", failure: failureOf(error) };
+  }
+}
+
+function call(
+  handler: Handler,
+  calls: NonNullable<SignatureRecord["calls"]>,
+  args: unknown[],
+): unknown {
+  switch (calls) {
+    case "once":
+      return handler(...args);
+    case "map":
+      return sequentially(args[0], (item) => handler(item));
+    case "starmap":
+      return sequentially(args[0], (item) => handler(...(item as unknown[])));
+  }
+  return calls satisfies never;
+}
+
+async function sequentially(items: unknown, call: (item: unknown) => unknown): Promise<unknown[]> {
+  if (!Array.isArray(items)) {
+    throw new TypeError(`map and starmap need a list, got ${typeof items}`);
+  }
+  const results: unknown[] = [];
+  for (const item of items) {
+    const result = await call(item);
+    results.push(result === undefined ? null : result);
+  }
+  return results;
+}
+
+/** Whichever comes first: the handler's end, the time-out, or an abort that the handler ignores for too long. */
+async function settle(
+  { signature, abort, clock, maxResult }: Execution,
+  returned: PromiseLike<unknown>,
+): Promise<Executed> {
+  const { timeoutMs } = signature;
+  let cancel = () => {};
+  const late = new Promise<Executed>((resolve) => {
+    if (timeoutMs === undefined) return;
+    cancel = clock.after(timeoutMs, () => {
+      const error = new Error(`ran longer than its timeout of ${timeoutMs} ms`);
+      error.name = "TimeoutError";
+      abort.abort(error);
+      resolve({ is: "failed", failure: { name: error.name, message: error.message } });
+    });
+  });
+  const done = Promise.resolve(returned).then(
+    (result) => encodeResult(result, maxResult),
+    (error): Executed => ({ is: "failed", failure: failureOf(error) }),
+  );
+  try {
+    return await (timeoutMs === undefined ? done : Promise.race([done, late]));
+  } finally {
+    cancel();
+  }
+}
+
+/** What JSON cannot carry exactly is refused, not bent; nothing becomes null. Trying again would not help. */
+function encodeResult(result: unknown, maxResult: number): Executed {
+  try {
+    const data = encoder.encode(exactJson(result === undefined ? null : result, "result"));
+    if (data.length <= maxResult) return { is: "succeeded", data };
+    throw new PayloadTooLargeError(
+      "The result",
+      data.length,
+      maxResult,
+      "Store it elsewhere and return a reference.",
+    );
+  } catch (error) {
+    return { is: "failed", failure: { ...failureOf(error), fatal: true } };
+  }
+}
+
+function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null &&
+    typeof (value as PromiseLike<unknown>).then === "function";
+}

@@ -1,0 +1,86 @@
+/** What to do with a task message, decided from the message alone. Nothing is done here. */
+import type { SignatureRecord } from "../core/definition.ts";
+import type { RecordedFailure } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import { readTaskMessage, type TaskMessage } from "../core/records.ts";
+import { inputNodes } from "../core/template.ts";
+import type { TaskAddress, TaskDelivery } from "../ports.ts";
+
+// deno-lint-ignore no-explicit-any
+export type Handler = (...args: any[]) => unknown;
+
+export type Verdict =
+  | {
+    readonly is: "run";
+    readonly address: TaskAddress;
+    readonly handler: Handler;
+    readonly signature: SignatureRecord;
+    readonly message: TaskMessage;
+    /** Upstreams whose results do not come with the message. */
+    readonly missing: readonly number[];
+  }
+  /** It cannot run, here or anywhere: that is its outcome. */
+  | {
+    readonly is: "fail";
+    readonly address: TaskAddress;
+    readonly failure: RecordedFailure;
+    readonly keep: boolean;
+  }
+  /** Somebody else, newer than this worker, can run it. */
+  | { readonly is: "giveBack"; readonly why: string }
+  /** Not a task at all: keep its bytes aside. */
+  | { readonly is: "quarantine"; readonly why: string };
+
+/** @param mostDeliveries a message delivered more often has cost too many workers their lives. */
+export function judge(
+  task: TaskDelivery,
+  handlers: ReadonlyMap<string, Handler>,
+  mostDeliveries: number,
+): Verdict {
+  const { address, deliveries } = task;
+  if (address === undefined) return { is: "quarantine", why: "its subject is not a task's" };
+  if (deliveries > mostDeliveries) {
+    const message =
+      `delivered ${deliveries} times without an outcome: the workers that ran it died, or lost their connection`;
+    return fail(address, "WorkerLostError", message);
+  }
+  const read = readTaskMessage(task.data);
+  if (read.is === "newer") return { is: "giveBack", why: `it has version ${read.version}` };
+  if (read.is === "unreadable") {
+    return fail(
+      address,
+      "BadMessageError",
+      "the task message cannot be read; its bytes are kept in quarantine",
+      true,
+    );
+  }
+  const { message } = read;
+  const signature = message.signature as unknown as SignatureRecord;
+  const inputs = signature.inputs ?? [];
+  const needed = Array.isArray(inputs) ? inputNodes(inputs, LIMITS.nodes) : undefined;
+  if (
+    typeof signature.task !== "string" || !Array.isArray(signature.args) || needed === undefined
+  ) {
+    return fail(
+      address,
+      "BadMessageError",
+      "the task message lacks a task, arguments or sound inputs; its bytes are kept in quarantine",
+      true,
+    );
+  }
+  const handler = handlers.get(signature.task);
+  if (handler === undefined) {
+    const known = [...handlers.keys()].slice(0, 20).join(", ");
+    return fail(
+      address,
+      "UnknownTaskError",
+      `no task "${signature.task}" in this worker of queue "${address.queue}"; it knows: ${known}`,
+    );
+  }
+  const missing = needed.filter((node) => !Object.hasOwn(message.results, node));
+  return { is: "run", address, handler, signature, message, missing };
+}
+
+function fail(address: TaskAddress, name: string, message: string, keep = false): Verdict {
+  return { is: "fail", address, failure: { name, message, fatal: true }, keep };
+}

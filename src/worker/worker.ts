@@ -1,0 +1,398 @@
+/**
+ * Takes task messages as slots get free, runs them, records each outcome, and only then acknowledges. A crash anywhere
+ * repeats the task, and the second outcome is refused by the log. Knows nothing of workflows but the names in messages.
+ */
+import { type Duration, durationMs } from "../core/duration.ts";
+import { InvalidOptionError, type RecordedFailure } from "../core/errors.ts";
+import { checkId, quote } from "../core/ids.ts";
+import { exactJson } from "../core/json.ts";
+import { outcomeKey, parseKey } from "../core/keys.ts";
+import { DEFAULT_QUEUE, refuseUnknown } from "../core/options.ts";
+import {
+  failureOf,
+  readControl,
+  readOutcomeNote,
+  writeFailure,
+  writeOutcomeNote,
+} from "../core/records.ts";
+import type { AnyTask } from "../core/task.ts";
+import type { Cancel, Hint, Intake, Ports, TaskDelivery } from "../ports.ts";
+import type { CurrentTask } from "./current_task.ts";
+import { execute, type Executed } from "./execution.ts";
+import { type Handler, judge, type Verdict } from "./verdict.ts";
+
+export interface WorkerOptions {
+  /** The tasks it can run. */
+  tasks: readonly AnyTask[];
+  /** The queues it serves. @default ["default"] */
+  queues?: readonly string[];
+  /** Tasks that run at the same time. @default 16 */
+  concurrency?: number;
+  /** Messages held ready beyond those that run, so that a slot never waits for the server. @default as many as run, at most 32 */
+  prefetch?: number;
+  /** Who it is, in records. @default a random id */
+  id?: string;
+  /** A message delivered more often is recorded as failed (WorkerLostError) instead of run. @default 10 */
+  maxDeliveries?: number;
+}
+
+/** A message in hand: waiting for a slot, running, or being recorded. */
+interface InHand {
+  readonly task: TaskDelivery;
+  heldAt: number;
+  startedAt: number | undefined;
+  told: boolean;
+  abort: AbortController | undefined;
+}
+
+const encoder = new TextEncoder();
+const WATCH_MS = 250;
+const NEWER_DELAY_MS = 5_000;
+const UNAVAILABLE_DELAY_MS = 1_000;
+
+export class Worker {
+  readonly id: string;
+  readonly #ports: Ports;
+  readonly #handlers: ReadonlyMap<string, Handler>;
+  readonly #queues: readonly string[];
+  readonly #concurrency: number;
+  readonly #prefetch: number;
+  readonly #maxDeliveries: number;
+  readonly #inHand = new Set<InHand>();
+  /** In hand and waiting for a slot: the most urgent first, then the oldest. */
+  readonly #waiting: InHand[] = [];
+  #running = 0;
+  #state: "new" | "started" | "stopping" | "stopped" = "new";
+  #intake: Intake | undefined;
+  #cancels: Cancel[] = [];
+  #watching = false;
+  #onIdle: (() => void)[] = [];
+
+  /** @throws {InvalidOptionError} */
+  constructor(ports: Ports, options: WorkerOptions) {
+    refuseUnknown("worker option", options, [
+      "tasks",
+      "queues",
+      "concurrency",
+      "prefetch",
+      "id",
+      "maxDeliveries",
+    ]);
+    this.#ports = ports;
+    this.#handlers = handlersOf(options.tasks);
+    this.#queues = [
+      ...new Set((options.queues ?? [DEFAULT_QUEUE]).map((queue) => checkId("queue", queue))),
+    ];
+    this.#concurrency = count("concurrency", options.concurrency ?? 16, 1);
+    this.#prefetch = count("prefetch", options.prefetch ?? Math.min(this.#concurrency, 32), 0);
+    this.#maxDeliveries = count("maxDeliveries", options.maxDeliveries ?? 10, 1);
+    this.id = checkId("worker id", options.id ?? ports.random.id());
+  }
+
+  /** Begins to take tasks. @throws {UnavailableError} */
+  async start(): Promise<void> {
+    if (this.#state !== "new") return;
+    this.#state = "started";
+    // Cancels reach running tasks this way. One that gets lost costs only time: its outcome will not count.
+    this.#cancels.push(this.#ports.hints.onFact("*.ctl.*", (hint) => this.#onControl(hint)));
+    this.#intake = await this.#ports.tasks.take(this.#queues, (task) => this.#onTask(task));
+    this.#intake.want(this.#concurrency + this.#prefetch);
+  }
+
+  /**
+   * Stops: takes no more, gives back what has not started, waits for what runs.
+   * @param options.timeout after this, running tasks are aborted and given back too. @default "30s"
+   */
+  async stop({ timeout = "30s" }: { timeout?: Duration } = {}): Promise<void> {
+    if (this.#state !== "started") return;
+    this.#state = "stopping";
+    const timeoutMs = durationMs("timeout", timeout);
+    for (const held of this.#waiting.splice(0)) this.#drop(held);
+    await this.#intake?.close();
+    let cancel: Cancel = () => {};
+    await Promise.race([
+      this.#idle(),
+      new Promise<void>((resolve) => cancel = this.#ports.clock.after(timeoutMs, resolve)),
+    ]);
+    cancel();
+    for (const held of [...this.#inHand]) {
+      held.abort?.abort(new Error("the worker is stopping"));
+      this.#drop(held);
+    }
+    this.#state = "stopped";
+    for (const stop of this.#cancels) stop();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  #onTask(task: TaskDelivery): void {
+    if (this.#state !== "started") return task.giveBack();
+    const held: InHand = {
+      task,
+      heldAt: this.#ports.clock.monotonic(),
+      startedAt: undefined,
+      told: false,
+      abort: undefined,
+    };
+    this.#inHand.add(held);
+    this.#watchSoon();
+    if (this.#running < this.#concurrency) this.#begin(held);
+    else this.#wait(held);
+  }
+
+  #wait(held: InHand): void {
+    const urgency = (other: InHand) => other.task.address?.priority ?? 0;
+    let at = this.#waiting.length;
+    while (at > 0 && urgency(this.#waiting[at - 1]!) < urgency(held)) at--;
+    this.#waiting.splice(at, 0, held);
+  }
+
+  #begin(held: InHand): void {
+    this.#running++;
+    held.startedAt = this.#ports.clock.now();
+    const verdict = judge(held.task, this.#handlers, this.#maxDeliveries);
+    // The common case runs through without a turn of the event loop for each step.
+    const executed =
+      verdict.is === "run" && verdict.missing.length === 0 && held.task.deliveries === 1
+        ? this.#execute(held, verdict, new Map())
+        : this.#prepare(held, verdict);
+    if (executed instanceof Promise) executed.then((done) => this.#end(held, verdict, done));
+    else this.#end(held, verdict, executed);
+  }
+
+  /** Everything that needs the server before a handler can run. Undefined: there is nothing to record. */
+  async #prepare(held: InHand, verdict: Verdict): Promise<Executed | undefined> {
+    try {
+      // Delivered before: whoever had it may have recorded its outcome and died before acknowledging.
+      if ("address" in verdict && held.task.deliveries > 1 && await this.#isRecorded(verdict)) {
+        held.task.ack();
+        return undefined;
+      }
+      switch (verdict.is) {
+        case "giveBack":
+          this.#ports.log("info", `a task is given back: ${verdict.why}`, {
+            subject: held.task.subject,
+          });
+          this.#drop(held, NEWER_DELAY_MS);
+          return undefined;
+        case "quarantine":
+          await this.#quarantine(held, verdict.why);
+          held.task.ack();
+          return undefined;
+        case "fail":
+          if (verdict.keep) await this.#quarantine(held, verdict.failure.message);
+          return { is: "failed", failure: verdict.failure };
+        case "run":
+          return await this.#execute(held, verdict, await this.#fetch(verdict));
+      }
+    } catch (error) {
+      this.#ports.log("warn", "a task could not be prepared and is given back", {
+        subject: held.task.subject,
+        error,
+      });
+      this.#drop(held, UNAVAILABLE_DELAY_MS);
+      return undefined;
+    }
+    return verdict satisfies never;
+  }
+
+  async #isRecorded({ address }: Verdict & { is: "run" | "fail" }): Promise<boolean> {
+    const { workflow, node, attempt } = address;
+    return await this.#ports.facts.read(outcomeKey(workflow, node, attempt)) !== undefined;
+  }
+
+  async #fetch(
+    { address, message, missing }: Verdict & { is: "run" },
+  ): Promise<Map<number, unknown>> {
+    const fetched = new Map<number, unknown>();
+    await Promise.all([...new Set(missing)].map(async (node) => {
+      const key = outcomeKey(address.workflow, node, message.attempts[node] ?? 1);
+      const stored = await this.#ports.facts.readRecorded(key);
+      if (stored === undefined || readOutcomeNote(stored.note)?.is !== "succeeded") {
+        throw new Error(`the result ${key} that the task needs is not recorded`);
+      }
+      fetched.set(node, JSON.parse(new TextDecoder().decode(stored.data)));
+    }));
+    return fetched;
+  }
+
+  #execute(
+    held: InHand,
+    verdict: Verdict & { is: "run" },
+    fetched: ReadonlyMap<number, unknown>,
+  ): Executed | Promise<Executed> {
+    const { handler, signature, message } = verdict;
+    held.abort = new AbortController();
+    return execute({
+      handler,
+      signature,
+      current: this.#current(verdict, held.abort.signal),
+      abort: held.abort,
+      resultOf: (node) => fetched.has(node) ? fetched.get(node) : message.results[node],
+      clock: this.#ports.clock,
+      maxResult: this.#ports.maxRecord,
+    });
+  }
+
+  #current(
+    { address, signature, message }: Verdict & { is: "run" },
+    signal: AbortSignal,
+  ): CurrentTask {
+    const { workflow, node, attempt, queue } = address;
+    return {
+      workflowId: workflow,
+      workflowName: message.workflow.workflowName,
+      node,
+      taskName: signature.task,
+      queue,
+      attempt,
+      nodeKey: `${workflow}.${node}`,
+      idempotencyKey: `${workflow}.${node}.${attempt}`,
+      signal,
+      payload: signature.payload,
+      workflowPayload: message.workflow.workflowPayload,
+      progress: (value) =>
+        this.#ports.hints.tell(
+          `progress.${workflow}.${node}.${attempt}`,
+          encoder.encode(exactJson(value, "progress")),
+        ),
+    };
+  }
+
+  /** The handler is done: its slot is free. The message stays in hand until its outcome is recorded. */
+  #end(held: InHand, verdict: Verdict, executed: Executed | undefined): void {
+    this.#running--;
+    if (executed === undefined || !("address" in verdict)) this.#release(held);
+    else if (this.#inHand.has(held)) void this.#record(held, verdict, executed);
+    const next = this.#state === "started" ? this.#waiting.shift() : undefined;
+    if (next !== undefined) this.#begin(next);
+  }
+
+  /** Recorded before the ack: a crash in between repeats the task, and the second outcome is refused. */
+  async #record(
+    held: InHand,
+    { address }: Verdict & { is: "run" | "fail" },
+    executed: Executed,
+  ): Promise<void> {
+    const { facts, clock, log } = this.#ports;
+    const { workflow, node, attempt } = address;
+    const note = writeOutcomeNote({
+      is: executed.is,
+      startedAt: held.startedAt!,
+      endedAt: clock.now(),
+      sentNs: held.task.sentNs,
+      worker: this.id,
+    });
+    const data = executed.is === "succeeded"
+      ? executed.data
+      : writeFailure(executed.failure satisfies RecordedFailure);
+    while (this.#inHand.has(held)) {
+      try {
+        await facts.create(outcomeKey(workflow, node, attempt), data, note);
+        held.task.ack();
+        return this.#release(held);
+      } catch (error) {
+        log("warn", `the outcome of ${workflow}.${node}.${attempt} cannot be recorded yet`, {
+          error: failureOf(error).message,
+        });
+        await new Promise<void>((resolve) => clock.after(UNAVAILABLE_DELAY_MS, resolve));
+      }
+    }
+  }
+
+  async #quarantine({ task }: InHand, why: string): Promise<void> {
+    this.#ports.log("error", `a task message was put in quarantine: ${why}`, {
+      subject: task.subject,
+    });
+    const name = task.address === undefined
+      ? `unknown.${task.sentNs}`
+      : `${task.address.workflow}.${task.address.node}.${task.address.attempt}`;
+    await this.#ports.views.put(`quarantine.${name}`, task.data);
+  }
+
+  #drop(held: InHand, delayMs?: number): void {
+    if (!this.#inHand.has(held)) return;
+    held.task.giveBack(delayMs);
+    this.#release(held);
+  }
+
+  #release(held: InHand): void {
+    if (!this.#inHand.delete(held)) return;
+    if (this.#state === "started") this.#intake?.want(1);
+    if (this.#inHand.size === 0) { for (const call of this.#onIdle.splice(0)) call(); }
+  }
+
+  #idle(): Promise<void> {
+    return this.#inHand.size === 0
+      ? Promise.resolve()
+      : new Promise((resolve) => this.#onIdle.push(resolve));
+  }
+
+  #onControl({ key, data }: Hint): void {
+    const parsed = parseKey(key);
+    const control = readControl(data)?.control;
+    if (parsed === undefined || control === undefined) return;
+    for (const { task: { address }, abort } of this.#inHand) {
+      if (address?.workflow !== parsed.workflow || abort === undefined) continue;
+      const concerned = control.is === "cancel" || control.is === "timeout" ||
+        (control.is === "skip" && control.nodes.includes(address.node));
+      if (concerned) abort.abort(new Error(`the workflow's control fact: ${control.is}`));
+    }
+  }
+
+  #watchSoon(): void {
+    if (this.#watching) return;
+    this.#watching = true;
+    this.#ports.clock.after(WATCH_MS, () => this.#watch());
+  }
+
+  /** Keeps what is in hand from being delivered to others, and tells watchers about tasks that take a while. */
+  #watch(): void {
+    this.#watching = false;
+    const now = this.#ports.clock.monotonic();
+    for (const held of this.#inHand) {
+      if (now - held.heldAt >= this.#ports.tasks.leaseMs / 3) {
+        held.heldAt = now;
+        held.task.extend();
+      }
+      if (held.startedAt !== undefined && !held.told && held.task.address !== undefined) {
+        held.told = true;
+        const { workflow, node, attempt } = held.task.address;
+        this.#ports.hints.tell(`started.${workflow}.${node}.${attempt}`, encoder.encode(this.id));
+      }
+    }
+    if (this.#inHand.size > 0) this.#watchSoon();
+  }
+}
+
+function handlersOf(tasks: readonly AnyTask[]): ReadonlyMap<string, Handler> {
+  const handlers = new Map<string, Handler>();
+  for (const task of tasks) {
+    if (typeof task !== "function" || typeof task.taskName !== "string") {
+      throw new InvalidOptionError(
+        "tasks",
+        `a worker's tasks contain ${quote(task)}, which is no task`,
+        { hint: 'Make it with task("name", fn).' },
+      );
+    }
+    const known = handlers.get(task.taskName);
+    if (known !== undefined && known !== task) {
+      throw new InvalidOptionError("tasks", `two tasks are called "${task.taskName}"`, {
+        hint: "Give one of them another name.",
+      });
+    }
+    handlers.set(task.taskName, task);
+  }
+  return handlers;
+}
+
+function count(option: string, value: number, least: number): number {
+  if (Number.isInteger(value) && value >= least && value <= 100_000) return value;
+  throw new InvalidOptionError(
+    option,
+    `${option} = ${quote(value)} is not a whole number from ${least} to 100000`,
+    { hint: "Start with the default." },
+  );
+}
