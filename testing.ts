@@ -1,1 +1,6 @@
-export {};
+/**
+ * Testing workflows without a server.
+ *
+ * @module
+ */
+export { type LocalRun, runLocally, type RunLocallyOptions } from "./src/testing/run_locally.ts";

@@ -81,6 +81,7 @@ export class Processor {
   #state: "idle" | "running" | "once" | "stopping" = "idle";
   #intake: Intake | undefined;
   #cancels: Cancel[] = [];
+  #housekeeping = false;
   #cancelHousekeeping: Cancel = () => {};
   #tickedAt = 0;
   #report = { conducted: new Set<string>(), finished: 0 };
@@ -171,13 +172,13 @@ export class Processor {
     this.#tickedAt = clock.monotonic();
     this.#intake = await ticks.take((tick) => this.#onTick(tick));
     this.#intake.want(this.#options.concurrency);
-    this.#housekeepLater();
   }
 
   async #end(delayMs: number): Promise<void> {
     this.#state = "stopping";
     this.#sweeper.stop();
     this.#cancelHousekeeping();
+    this.#housekeeping = false;
     for (const cancel of this.#cancels) cancel();
     for (const held of [...this.#held.values()]) {
       await held.conductor?.show().catch(() => {});
@@ -204,7 +205,7 @@ export class Processor {
       busy: true,
     };
     this.#held.set(tick.workflow, held);
-    this.#active.add(held);
+    this.#activate(held);
     this.#report.conducted.add(tick.workflow);
     // Whoever conducted it before is told: two conductors do no harm, but twice the work.
     this.#ports.hints.tell(`held.${tick.workflow}`, encoder.encode(this.id));
@@ -220,7 +221,7 @@ export class Processor {
       this.#intake?.want(1);
     } else {
       held.parkedUntil = undefined;
-      this.#active.add(held);
+      this.#activate(held);
     }
     if (held.conductor === undefined || held.busy) return;
     this.#hooks.call("activeTick", () => [held.conductor!.status()]);
@@ -318,7 +319,7 @@ export class Processor {
       held.parkedUntil = undefined;
       held.extendedAt = now;
       held.tick.extend();
-      this.#active.add(held);
+      this.#activate(held);
       this.#hooks.call("activeTick", () => [held.conductor!.status()]);
     } else if (now - held.extendedAt > FENCE * leaseMs) {
       this.#ports.log(
@@ -390,13 +391,21 @@ export class Processor {
     void conductor.show().catch(() => {});
   }
 
+  #activate(held: Held): void {
+    this.#active.add(held);
+    this.#housekeepLater();
+  }
+
+  /** Only while something is active: parked workflows cost no turns. */
   #housekeepLater(): void {
+    if (this.#housekeeping || this.#active.size === 0) return;
+    this.#housekeeping = true;
     this.#cancelHousekeeping = this.#ports.clock.after(HOUSEKEEPING_MS, () => this.#housekeep());
   }
 
   #housekeep(): void {
+    this.#housekeeping = false;
     if (this.#state === "stopping" || this.#state === "idle") return;
-    this.#housekeepLater();
     const { clock, ticks } = this.#ports;
     const now = clock.monotonic();
     const quietMs = this.#state === "once" ? QUIET_ONCE_MS : QUIET_MS;
@@ -416,6 +425,7 @@ export class Processor {
       } else if (now - held.activeAt > quietMs && conductor.isQuiet) this.#park(held, conductor);
       else void conductor.show().catch(() => {});
     }
+    this.#housekeepLater();
   }
 }
 

@@ -1,0 +1,62 @@
+/** The log of facts in memory. Tells listeners of each fact, once it is written. */
+import type { Clock, Facts, Stored } from "../ports.ts";
+import { filterOf } from "./filter.ts";
+
+export class MemoryFacts implements Facts {
+  readonly #clock: Clock;
+  readonly #tell: (stored: Stored) => void;
+  /** In the order of the log. */
+  readonly #log = new Map<string, Stored>();
+  #seq = 0;
+
+  constructor(clock: Clock, tell: (stored: Stored) => void) {
+    this.#clock = clock;
+    this.#tell = tell;
+  }
+
+  create(key: string, data: Uint8Array, note?: string): Promise<"created" | "exists"> {
+    if (this.#log.has(key)) return Promise.resolve("exists");
+    const stored: Stored = {
+      key,
+      seq: ++this.#seq,
+      at: this.#clock.now(),
+      ...(note === undefined ? {} : { note }),
+      data: data.slice(),
+    };
+    this.#log.set(key, stored);
+    this.#tell(stored);
+    return Promise.resolve("created");
+  }
+
+  read(key: string): Promise<Stored | undefined> {
+    return Promise.resolve(this.#log.get(key));
+  }
+
+  readRecorded(key: string): Promise<Stored | undefined> {
+    return this.read(key);
+  }
+
+  next(filter: string, seq: number): Promise<Stored | undefined> {
+    const matches = filterOf(filter);
+    for (const stored of this.#log.values()) {
+      if (stored.seq >= seq && matches(stored.key)) return Promise.resolve(stored);
+    }
+    return Promise.resolve(undefined);
+  }
+
+  scan(filter: string, { bodies = false }: { bodies?: boolean } = {}): Promise<Stored[]> {
+    const found = [...this.#log.values()].filter(({ key }) => filterOf(filter)(key));
+    return Promise.resolve(
+      bodies ? found : found.map((stored) => ({ ...stored, data: new Uint8Array() })),
+    );
+  }
+
+  keys(filter: string): Promise<string[]> {
+    return Promise.resolve([...this.#log.keys()].filter(filterOf(filter)));
+  }
+
+  purge(filter: string): Promise<void> {
+    for (const key of [...this.#log.keys()].filter(filterOf(filter))) this.#log.delete(key);
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,89 @@
+/** The memory adapter as a whole: all ports in one process, for tests. Nothing outlives it. */
+import { TICK } from "../core/records.ts";
+import type { Clock, Log, Ports, Random, TaskAddress, Tasks, Ticks } from "../ports.ts";
+import { MemoryFacts } from "./facts.ts";
+import { filterOf } from "./filter.ts";
+import { MemoryHints } from "./hints.ts";
+import { MemoryQueue } from "./queue.ts";
+import { MemoryViews } from "./views.ts";
+
+export interface MemoryOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+const TICK_LEASE_MS = 10_000;
+const TASK_LEASE_MS = 30_000;
+/** What a NATS server takes by default. */
+const MAX_RECORD = 1_048_576;
+
+export function memoryPorts({ clock, random, log }: MemoryOptions): Ports {
+  const hints = new MemoryHints();
+  return {
+    facts: new MemoryFacts(clock, (stored) => hints.tellFact(stored)),
+    tasks: memoryTasks(new MemoryQueue(clock, TASK_LEASE_MS)),
+    ticks: memoryTicks(new MemoryQueue(clock, TICK_LEASE_MS)),
+    hints,
+    views: new MemoryViews(),
+    clock,
+    random,
+    log,
+    maxRecord: MAX_RECORD,
+  };
+}
+
+const keyOf = ({ queue, priority, workflow, node, attempt }: TaskAddress) =>
+  `${queue}.${priority}.${workflow}.${node}.${attempt}`;
+
+function addressOf(key: string): TaskAddress {
+  const [queue, priority, workflow, node, attempt] = key.split(".");
+  return {
+    queue: queue!,
+    priority: Number(priority),
+    workflow: workflow!,
+    node: Number(node),
+    attempt: Number(attempt),
+  };
+}
+
+function memoryTasks(queue: MemoryQueue): Tasks {
+  return {
+    leaseMs: queue.leaseMs,
+    publish: (address, data) =>
+      Promise.resolve(queue.add(keyOf(address), data, address.priority) ? "published" : "present"),
+    withdraw: (workflow, node) =>
+      Promise.resolve(queue.remove(filterOf(`*.*.${workflow}.${node ?? "*"}.*`))),
+    has: (address) => Promise.resolve(queue.has(keyOf(address))),
+    list: (workflow) =>
+      Promise.resolve(
+        queue.keys().map(addressOf).filter((address) => address.workflow === workflow),
+      ),
+    take: (queues, onTask) =>
+      Promise.resolve(
+        queue.take((key) => queues.includes(addressOf(key).queue), (delivery) =>
+          onTask({
+            ...delivery,
+            subject: delivery.key,
+            address: addressOf(delivery.key),
+            sentNs: `${delivery.queuedAt}000000`,
+          })),
+      ),
+  };
+}
+
+function memoryTicks(queue: MemoryQueue): Ticks {
+  return {
+    leaseMs: queue.leaseMs,
+    wake: (workflow) => Promise.resolve(queue.replace(workflow, TICK)),
+    ensure: (workflow) => {
+      queue.add(workflow, TICK);
+      return Promise.resolve();
+    },
+    take: (onTick) =>
+      Promise.resolve(
+        queue.take(() => true, (delivery) => onTick({ ...delivery, workflow: delivery.key })),
+      ),
+    list: () => Promise.resolve(queue.keys()),
+  };
+}

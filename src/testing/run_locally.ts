@@ -1,0 +1,176 @@
+/**
+ * Runs a workflow without a server: the same client, processor, worker and scheduler, on the memory adapter, in virtual
+ * time. Delays of days pass at once; while a handler is waiting for something real, real time passes.
+ */
+import { Run } from "../client/run.ts";
+import { submit, type Submittable } from "../client/submit.ts";
+import { labelOf } from "../core/definition.ts";
+import { WorkflowFailedError } from "../core/errors.ts";
+import { checkId } from "../core/ids.ts";
+import { definitionKey, outcomesOf, parseKey } from "../core/keys.ts";
+import { DEFAULT_QUEUE, refuseUnknown } from "../core/options.ts";
+import { wholeDefinition } from "../core/recorded.ts";
+import type { RunStatus } from "../core/records.ts";
+import type { FinalState } from "../core/scheduler.ts";
+import type { AnyTask } from "../core/task.ts";
+import { VirtualClock } from "../memory/clock.ts";
+import { memoryPorts } from "../memory/open.ts";
+import { SeededRandom } from "../memory/random.ts";
+import { waitingClock } from "../nats/clock.ts";
+import type { Log, Ports } from "../ports.ts";
+import { Processor } from "../processor/processor.ts";
+import { Worker } from "../worker/worker.ts";
+
+export interface RunLocallyOptions {
+  /** The tasks it may call. */
+  tasks: readonly AnyTask[];
+  /** Tasks that run at the same time. @default 16 */
+  concurrency?: number;
+  /** The run's id. @default "local" */
+  id?: string;
+  /** Where to say what people may want to know. @default nowhere */
+  log?: Log;
+}
+
+/** How a local run ended. */
+export interface LocalRun<Out> {
+  readonly state: FinalState;
+  /** What `run.result()` gives; undefined unless the state is SUCCESS. */
+  readonly result: Out;
+  /** The nodes that ran, as labels (`"last"`, `"add-3"`), in the order in which their attempts ended. */
+  readonly order: readonly string[];
+  /** What `run.result()` throws; undefined when the state is SUCCESS. */
+  readonly error: WorkflowFailedError | undefined;
+  readonly status: RunStatus;
+}
+
+/**
+ * Runs `target` to its end.
+ * @throws {InvalidWorkflowError} when it cannot be built, {InvalidOptionError}
+ */
+export async function runLocally<Out>(
+  target: Submittable<Out>,
+  options: RunLocallyOptions,
+): Promise<LocalRun<Out>> {
+  refuseUnknown("option", options, ["tasks", "concurrency", "id", "log"]);
+  const id = checkId("workflow id", options.id ?? "local");
+  const clock = new VirtualClock();
+  const ports = memoryPorts({ clock, random: new SeededRandom(1), log: options.log ?? (() => {}) });
+  const running = new Running(options.tasks);
+  const run = new Run<Out>(ports, await submit(ports, target, { id }));
+  const queues = await queuesOf(ports, id);
+  const worker = new Worker(ports, {
+    tasks: running.tasks,
+    queues,
+    concurrency: options.concurrency ?? 16,
+  });
+  // Nothing gets lost in here: safety ticks would only make days of virtual time long.
+  const processor = new Processor(ports, { tick: { idle: ["30d", "30d"] }, sweep: "30d" });
+  const end = new Promise((resolve) => processor.on("finish", resolve));
+  await worker.start();
+  await processor.start();
+  await drive(clock, running, end);
+  const error = await failureOf(run);
+  return {
+    state: (await run.status()).state as FinalState,
+    result: (error === undefined ? await run.result() : undefined) as Out,
+    order: await orderOf(ports, id),
+    error,
+    status: await run.status(),
+  };
+}
+
+/** Handlers that have not settled. */
+class Running {
+  readonly tasks: readonly AnyTask[];
+  #count = 0;
+  #onChange = () => {};
+
+  constructor(tasks: readonly AnyTask[]) {
+    this.tasks = tasks.map((task) =>
+      Object.assign((...args: unknown[]) => this.#call(task, args), {
+        taskName: task.taskName,
+        options: task.options,
+      }) as unknown as AnyTask
+    );
+  }
+
+  get some(): boolean {
+    return this.#count > 0;
+  }
+
+  /** Resolves when a handler settles. */
+  change(): Promise<void> {
+    return new Promise((resolve) => this.#onChange = resolve);
+  }
+
+  #call(task: AnyTask, args: unknown[]): unknown {
+    const returned = task(...args);
+    if (!(returned instanceof Promise)) return returned;
+    this.#count++;
+    return returned.finally(() => {
+      this.#count--;
+      this.#onChange();
+    });
+  }
+}
+
+/** Moves virtual time on whenever nothing else can happen. */
+async function drive(clock: VirtualClock, running: Running, end: Promise<unknown>): Promise<void> {
+  let ended = false;
+  void end.then(() => ended = true);
+  while (!ended) {
+    await turn();
+    if (ended) return;
+    if (running.some) await realTime(clock, running.change());
+    else clock.fireNext();
+  }
+}
+
+/** Lets everything happen that needs no time. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => waitingClock.after(0, resolve));
+}
+
+/** Virtual time passes like real time, until `change` or the next timer. */
+async function realTime(clock: VirtualClock, change: Promise<void>): Promise<void> {
+  const before = waitingClock.monotonic();
+  const next = clock.untilNext ?? Infinity;
+  let cancel = () => {};
+  await Promise.race([
+    change,
+    new Promise<void>((resolve) => cancel = waitingClock.after(next, resolve)),
+  ]);
+  cancel();
+  const passed = waitingClock.monotonic() - before;
+  if (passed >= next) clock.fireNext();
+  else clock.pass(passed);
+}
+
+async function failureOf(run: Run<unknown>): Promise<WorkflowFailedError | undefined> {
+  try {
+    await run.result();
+    return undefined;
+  } catch (error) {
+    if (error instanceof WorkflowFailedError) return error;
+    throw error;
+  }
+}
+
+async function definitionIn(ports: Ports, id: string) {
+  const head = await ports.facts.read(definitionKey(id));
+  return wholeDefinition(id, head!.data, (key) => ports.facts.read(key));
+}
+
+async function queuesOf(ports: Ports, id: string): Promise<string[]> {
+  const { policies } = await definitionIn(ports, id);
+  return [...new Set([DEFAULT_QUEUE, ...policies.map(({ queue }) => queue)])];
+}
+
+async function orderOf(ports: Ports, id: string): Promise<string[]> {
+  const definition = await definitionIn(ports, id);
+  return (await ports.facts.scan(outcomesOf(id))).flatMap(({ key }) => {
+    const parsed = parseKey(key);
+    return parsed?.is === "outcome" ? [labelOf(definition, parsed.node)] : [];
+  });
+}
