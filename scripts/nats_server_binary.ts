@@ -185,7 +185,11 @@ async function installInCache(
   wanted: string | undefined,
   unpack: (folder: string) => Promise<string>,
 ): Promise<NatsServerBinary> {
-  await mkdir(cacheFolder(), { recursive: true });
+  await mkdir(cacheFolder(), { recursive: true }).catch((error) => {
+    throw new Error(
+      `no folder to keep it in (${reasonOf(error)}); set XDG_CACHE_HOME to a writable one`,
+    );
+  });
   // Staged beside its destination, because only a rename within one file system is atomic.
   const staging = await mkdtemp(join(cacheFolder(), "staging-"));
   try {

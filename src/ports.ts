@@ -95,8 +95,8 @@ export interface Intake {
 
 /** The queue of task messages. */
 export interface Tasks {
-  /** "present": this attempt is in the queue already. */
-  publish(address: TaskAddress, data: Uint8Array): Promise<"published" | "present">;
+  /** "exists": this attempt is in the queue already. */
+  publish(address: TaskAddress, data: Uint8Array): Promise<"created" | "exists">;
   /** Takes back a workflow's (a node's) task messages. */
   withdraw(workflow: string, node?: number): Promise<void>;
   /** Whether this attempt's message is in the queue, waiting or handed out. */

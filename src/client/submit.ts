@@ -91,11 +91,13 @@ async function showNew(
 ): Promise<void> {
   const { name, payload } = definition;
   const submittedAt = clock.now();
+  const scheduler = new Scheduler(definition, id, submittedAt);
+  scheduler.begin();
   const status: RunStatus = {
     id,
     name,
     state: "INITIAL",
-    counts: new Scheduler(definition, id, submittedAt).counts(),
+    counts: scheduler.counts(),
     round: 1,
     submittedAt,
     ...(payload === undefined ? {} : { payload: JSON.parse(payload) }),

@@ -21,6 +21,37 @@ export interface SignatureRecord {
   readonly payload?: unknown;
 }
 
+/** The parts of a signature; `args`, `inputs` and `payload` are JSON already. */
+export interface SignatureParts {
+  readonly task: string;
+  readonly args: string;
+  readonly inputs: string | undefined;
+  readonly calls: Calls | undefined;
+  readonly timeoutMs: number | undefined;
+  readonly payload: string | undefined;
+}
+
+const INPUTS_FIRST = '{"inputs":';
+
+/** Inputs come first: whether there are any shows without parsing the rest. */
+export function writeSignature(
+  { task, args, inputs, calls, timeoutMs, payload }: SignatureParts,
+): string {
+  return (inputs === undefined ? "{" : `${INPUTS_FIRST}${inputs},`) +
+    `"task":${JSON.stringify(task)},"args":${args}` +
+    (calls === undefined ? "" : `,"calls":"${calls}"`) +
+    (timeoutMs === undefined ? "" : `,"timeoutMs":${timeoutMs}`) +
+    (payload === undefined ? "" : `,"payload":${payload}`) + "}";
+}
+
+/** Whether a signature as written by {@link writeSignature} has inputs. */
+export function hasInputs(signature: Uint8Array): boolean {
+  for (let i = 0; i < INPUTS_FIRST.length; i++) {
+    if (signature[i] !== INPUTS_FIRST.charCodeAt(i)) return false;
+  }
+  return true;
+}
+
 /** The signatures' JSON, by node. A join has the empty text. */
 export interface SignatureTexts {
   text(node: number): string;
@@ -95,6 +126,19 @@ export function checkDefinition(definition: Definition): Definition {
       },
     );
   }
+  const waiting = ownNodeAfterCleanup(definition);
+  if (waiting !== undefined) {
+    throw new InvalidWorkflowError(
+      `Cannot build workflow "${name}": ${
+        labelOf(definition, waiting)
+      } waits for onError or finally, ` +
+        `which wait for it`,
+      {
+        hint: "Only nodes of onError and finally (policy.cleanup) may wait for these, or for -1.",
+        path: `nodes[${waiting}].after`,
+      },
+    );
+  }
   const cycle = findCycle(graph);
   if (cycle !== undefined) {
     throw new CycleError(
@@ -103,6 +147,20 @@ export function checkDefinition(definition: Definition): Definition {
     );
   }
   return definition;
+}
+
+/** A node of the workflow's own that waits for all of these, or for a cleanup node: it would wait for ever. */
+function ownNodeAfterCleanup(definition: Definition): number | undefined {
+  const { graph: { down, size, main }, policies } = definition;
+  const isCleanup = (node: number) => policyOfNode(definition, node).cleanup === true;
+  const someCleanup = policies.some((policy) => policy.cleanup === true);
+  for (let node = someCleanup ? 0 : main; node <= size; node++) {
+    if (node !== main && !isCleanup(node)) continue;
+    for (let e = down.offsets[node]!; e < down.offsets[node + 1]!; e++) {
+      if (!isCleanup(down.nodes[e]!)) return down.nodes[e];
+    }
+  }
+  return undefined;
 }
 
 /** Signatures held as texts, as the builder makes them. */

@@ -20,10 +20,12 @@ import {
   type PackedEdge,
   packEdge,
 } from "./graph.ts";
-import { LIMITS } from "./limits.ts";
-import type { Policy } from "./options.ts";
+import { isId } from "./ids.ts";
+import { exactJson } from "./json.ts";
+import { isCount, LIMITS } from "./limits.ts";
+import { type Policy, policyFlaw } from "./options.ts";
 import { foldRuns, type Run, unfoldRuns } from "./runs.ts";
-import type { Template } from "./template.ts";
+import { isTemplate, type Template } from "./template.ts";
 
 export const DEFINITION_VERSION = 1;
 
@@ -103,20 +105,21 @@ function outputText(definition: Definition): string | undefined {
   return text === JSON.stringify(defaultOutput(definition)) ? undefined : text;
 }
 
-/** Ranges of nodes as texts, each small enough for its record; the first one leaves room for the head. */
+/** Ranges of nodes as texts, each small enough for a record that also holds the head. */
 function splitNodes(definition: Definition, maxBytes: number, headBytes: number): string[] {
   const parts: string[] = [];
   const { size } = definition.graph;
   let first = 0;
+  // Less than the record could take: every signature must also fit into a task message, beside the workflow's payload.
+  const room = maxBytes - headBytes;
   do {
-    const room = parts.length === 0 ? maxBytes - headBytes : maxBytes;
     const part = new Part(definition, first);
     while (part.next < size && part.tryAdd(room)) { /* as many as fit */ }
-    if (part.next === first && first < size && parts.length > 0) {
+    if (part.next === first && first < size) {
       throw new PayloadTooLargeError(
         `Node ${first} of workflow "${definition.name}" (arguments and edges)`,
         part.sizeOf(first),
-        maxBytes,
+        room,
         "Pass big data by reference, or gather many upstreams in steps.",
       );
     }
@@ -184,7 +187,7 @@ class Part {
     const signature = signatures.text(node);
     const name = names.get(node);
     const bytes = afterText.length + other.length + (name?.length ?? 0) +
-      (policyText?.length ?? 0) + utf8Length(signature) + 40;
+      utf8Length(policyText ?? "") + utf8Length(signature) + 40;
     return { after: afterText, other, name, policyText, signature, bytes };
   }
 
@@ -252,10 +255,10 @@ export function decodeHead(record: Uint8Array): Head {
   if (head.v !== DEFINITION_VERSION) {
     throw unreadable(`version ${String(head.v)} is not ${DEFINITION_VERSION}`);
   }
-  const ok = typeof head.name === "string" && isCount(head.timeoutMs, Number.MAX_SAFE_INTEGER) &&
-    isCount(head.nodes, LIMITS.nodes) && isCount(head.chunks, LIMITS.nodes) &&
-    typeof head.digest === "string" &&
-    /^[0-9a-f]{64}$/.test(head.digest) && (head.output === undefined || isTemplate(head.output));
+  const ok = isId(head.name) && isCount(head.timeoutMs) &&
+    isCount(head.nodes, LIMITS.nodes) && isCount(head.chunks, head.nodes) &&
+    typeof head.digest === "string" && /^[0-9a-f]{64}$/.test(head.digest) &&
+    (head.output === undefined || isTemplate(head.output, head.nodes));
   if (!ok) throw unreadable("the head lacks a field or has one of a wrong type");
   return head as unknown as Head;
 }
@@ -287,7 +290,15 @@ function assemble(head: Head, records: readonly Uint8Array[]): Definition {
   const known = new Map<string, number>();
   const policyOf = new Uint32Array(size);
   const names = new Map<number, string>();
+  const taken = new Set<string>();
   const signatures = new StoredSignatures(size);
+  let edgeCount = 0;
+  // Few bytes can stand for very many edges: they are counted as they come.
+  const add = (into: PackedEdge[], more: readonly PackedEdge[]) => {
+    edgeCount += more.length;
+    if (edgeCount > LIMITS.edges) throw unreadable(`it has more than ${LIMITS.edges} edges`);
+    for (const edge of more) into.push(edge);
+  };
   records.forEach((record, i) => {
     const structureAt = i === 0 ? lineEnd(record, 0) + 1 : 0;
     const { json, end } = firstLine(record, structureAt);
@@ -299,12 +310,16 @@ function assemble(head: Head, records: readonly Uint8Array[]): Definition {
     ) {
       throw unreadable(`structure ${i} does not continue at node ${first}`);
     }
-    for (const runs of structure.after) edges.push(unpack(runs, "success", size));
+    for (const runs of structure.after) {
+      const into: PackedEdge[] = [];
+      add(into, unpack(runs, "success", size));
+      edges.push(into);
+    }
     for (const [node, other] of Object.entries(structure.afterOther ?? {})) {
       const into = edges[Number(node)];
       if (into === undefined) throw unreadable(`edges of unknown node ${node}`);
       for (const kind of ["done", "failure"] as const) {
-        if (other[kind] !== undefined) into.push(...unpack(other[kind], kind, size));
+        if (other[kind] !== undefined) add(into, unpack(other[kind], kind, size));
       }
     }
     const local = structure.policies.map((policy) => {
@@ -321,7 +336,11 @@ function assemble(head: Head, records: readonly Uint8Array[]): Definition {
       policyOf[first + n] = local[index]!;
     });
     for (const [node, name] of Object.entries(structure.names ?? {})) {
-      names.set(Number(node), String(name));
+      if (!isCount(Number(node), size - 1) || !isId(name) || taken.has(name)) {
+        throw unreadable(`node ${node} has an impossible name`);
+      }
+      taken.add(name);
+      names.set(Number(node), name);
     }
     signatures.add(record, end + 1, first, structure.after.length);
   });
@@ -329,7 +348,7 @@ function assemble(head: Head, records: readonly Uint8Array[]): Definition {
   const graph = buildGraph(size, (node) => edges[node]!);
   return {
     name: head.name,
-    payload: head.payload === undefined ? undefined : JSON.stringify(head.payload),
+    payload: head.payload === undefined ? undefined : exactJson(head.payload, "payload"),
     timeoutMs: head.timeoutMs,
     graph,
     policies,
@@ -350,20 +369,9 @@ function unpack(runs: unknown, kind: (typeof EDGE_KINDS)[number], size: number):
 }
 
 function checkPolicy(policy: Policy): Policy {
-  const ok = typeof policy?.queue === "string" && isCount(policy.priority, 9) &&
-    (policy.countdownMs === undefined || isCount(policy.countdownMs, Number.MAX_SAFE_INTEGER)) &&
-    (policy.notBefore === undefined || isCount(policy.notBefore, Number.MAX_SAFE_INTEGER));
-  if (!ok) throw unreadable("a policy is malformed");
+  const flaw = policyFlaw(policy);
+  if (flaw !== undefined) throw unreadable(`a policy's ${flaw} is missing or malformed`);
   return policy;
-}
-
-function isCount(value: unknown, most: number): boolean {
-  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most;
-}
-
-function isTemplate(value: unknown): boolean {
-  const { json, inputs } = (value ?? {}) as Partial<Template>;
-  return typeof json === "string" && Array.isArray(inputs);
 }
 
 const NEWLINE = 10;
@@ -375,10 +383,12 @@ function lineEnd(record: Uint8Array, from: number): number {
 
 function firstLine(record: Uint8Array, from: number): { json: string; end: number } {
   const end = lineEnd(record, from);
-  return {
-    json: new TextDecoder("utf-8", { fatal: false }).decode(record.subarray(from, end)),
-    end,
-  };
+  try {
+    const json = new TextDecoder("utf-8", { fatal: true }).decode(record.subarray(from, end));
+    return { json, end };
+  } catch {
+    throw unreadable("it is not UTF-8");
+  }
 }
 
 function parseObject(json: string, what: string): Record<string, unknown> {
@@ -414,6 +424,8 @@ class StoredSignatures implements SignatureTexts {
       at = lineEnd(record, at);
       this.#ends[node] = at++;
     }
+    // Every line ends with a newline: a record that was cut off anywhere is one byte short.
+    if (at !== record.length) throw unreadable(`the record from node ${first} does not end there`);
   }
 
   bytes(node: number): Uint8Array {

@@ -4,6 +4,7 @@ import {
   type Definition,
   type SignatureRecord,
   TextSignatures,
+  writeSignature,
 } from "./definition.ts";
 import { InvalidWorkflowError } from "./errors.ts";
 import {
@@ -15,11 +16,11 @@ import {
   type PackedEdge,
   packEdge,
 } from "./graph.ts";
-import { checkId, checkTaskName, quote } from "./ids.ts";
+import { isId, isTaskName, quote } from "./ids.ts";
 import { exactJson } from "./json.ts";
-import { LIMITS } from "./limits.ts";
-import type { Policy } from "./options.ts";
-import { inputNodes, type Template } from "./template.ts";
+import { isCount, LIMITS } from "./limits.ts";
+import { payloadText, type Policy, policyFlaw } from "./options.ts";
+import { isTemplate, type Template } from "./template.ts";
 
 /** One node as JSON. */
 export interface NodeJson extends Partial<SignatureRecord> {
@@ -86,8 +87,8 @@ export function definitionFromJson(json: unknown): Definition {
   const whole = asObject(json, "workflow") as unknown as WorkflowJson;
   if (whole.version !== 1) refuse("version", whole.version, "this library reads version 1");
   const { name, timeoutMs, policies, nodes, output } = whole;
-  if (typeof name !== "string") refuse("name", name, "it is a string");
-  if (!Number.isInteger(timeoutMs) || timeoutMs < 1) {
+  if (!isId(name)) refuse("name", name, "it is letters, digits, _ and -");
+  if (!isCount(timeoutMs) || timeoutMs < 1) {
     refuse("timeoutMs", timeoutMs, "it is milliseconds");
   }
   if (!Array.isArray(policies)) refuse("policies", policies, "it is a list");
@@ -109,20 +110,20 @@ export function definitionFromJson(json: unknown): Definition {
     edges.push(edgesFromJson(node.after, path, i, nodes.length));
     texts.push(policies[policy]!.join === true ? "" : signatureFromJson(node, path, nodes.length));
     if (node.name !== undefined) {
-      if (taken.has(checkId("node name", node.name))) {
+      if (!isId(node.name)) refuse(`${path}.name`, node.name, "it is letters, digits, _ and -");
+      if (taken.has(node.name)) {
         refuse(`${path}.name`, node.name, "the name is taken");
       }
       taken.add(node.name);
       names.set(i, node.name);
     }
   });
-  if (typeof output?.json !== "string" || !Array.isArray(output.inputs)) {
-    refuse("output", output, "it is a template");
+  if (!isTemplate(output, nodes.length)) {
+    refuse("output", output, "it is JSON text with a place for each input, from existing nodes");
   }
-  checkInputs(output.inputs, "output.inputs", nodes.length);
   return checkDefinition({
     name,
-    payload: whole.payload === undefined ? undefined : exactJson(whole.payload, "payload"),
+    payload: whole.payload === undefined ? undefined : payloadText("payload", whole.payload),
     timeoutMs,
     graph: buildGraph(nodes.length, (node) => edges[node]!),
     policies,
@@ -158,35 +159,31 @@ function edgesFromJson(
 
 function signatureFromJson(node: NodeJson, path: string, size: number): string {
   const { task, args, inputs, calls, timeoutMs, payload } = node;
-  checkTaskName(task);
+  if (!isTaskName(task)) refuse(`${path}.task`, task, "it is a task's name");
   if (!Array.isArray(args)) refuse(`${path}.args`, args, "it is a list");
-  if (inputs !== undefined) checkInputs(inputs, `${path}.inputs`, size);
+  const json = exactJson(args, `${path}.args`);
+  if (inputs !== undefined && !isTemplate({ json, inputs }, size)) {
+    refuse(`${path}.inputs`, inputs, "it is a list of places in args, for existing nodes' results");
+  }
   if (calls !== undefined && !["once", "map", "starmap"].includes(calls)) {
     refuse(`${path}.calls`, calls, "it is once, map or starmap");
   }
-  if (timeoutMs !== undefined && !(Number.isInteger(timeoutMs) && timeoutMs > 0)) {
+  if (timeoutMs !== undefined && !(isCount(timeoutMs) && timeoutMs > 0)) {
     refuse(`${path}.timeoutMs`, timeoutMs, "it is milliseconds");
   }
-  return `{"task":${JSON.stringify(task)},"args":${exactJson(args, `${path}.args`)}` +
-    (inputs === undefined ? "" : `,"inputs":${exactJson(inputs, `${path}.inputs`)}`) +
-    (calls === undefined ? "" : `,"calls":"${calls}"`) +
-    (timeoutMs === undefined ? "" : `,"timeoutMs":${timeoutMs}`) +
-    (payload === undefined ? "" : `,"payload":${exactJson(payload, `${path}.payload`)}`) + "}";
-}
-
-function checkInputs(inputs: unknown, path: string, size: number): void {
-  const nodes = Array.isArray(inputs) ? inputNodes(inputs, size) : undefined;
-  if (nodes === undefined || nodes.some((node) => node >= size)) {
-    refuse(path, inputs, "it is a list of inputs from existing nodes");
-  }
+  return writeSignature({
+    task,
+    args: json,
+    inputs: inputs === undefined ? undefined : exactJson(inputs, `${path}.inputs`),
+    calls,
+    timeoutMs,
+    payload: payload === undefined ? undefined : payloadText(`${path}.payload`, payload),
+  });
 }
 
 function checkPolicy(policy: unknown, path: string): void {
-  const { queue, priority } = asObject(policy, path);
-  checkId("queue", queue);
-  if (!Number.isInteger(priority) || (priority as number) < 0 || (priority as number) > 9) {
-    refuse(`${path}.priority`, priority, "it is 0 to 9");
-  }
+  const flaw = policyFlaw(asObject(policy, path));
+  if (flaw !== undefined) refuse(`${path}.${flaw}`, policy, `${flaw} is missing or malformed`);
 }
 
 function asObject(value: unknown, path: string): Record<string, unknown> {

@@ -3,14 +3,20 @@
  * Canvases (compose.ts) and node handles (workflow.ts) both write here.
  */
 import type { Signature } from "./canvas.ts";
-import { checkDefinition, defaultOutput, type Definition, TextSignatures } from "./definition.ts";
+import {
+  checkDefinition,
+  defaultOutput,
+  type Definition,
+  TextSignatures,
+  writeSignature,
+} from "./definition.ts";
 import { InvalidWorkflowError } from "./errors.ts";
 import { buildGraph, type PackedEdge, packEdge } from "./graph.ts";
 import { LIMITS } from "./limits.ts";
 import { type Policy, policyOf, type SignatureOptions } from "./options.ts";
 import { durationMs } from "./duration.ts";
 import { exactJson } from "./json.ts";
-import type { Input, Template } from "./template.ts";
+import type { Template } from "./template.ts";
 
 /** A node as far as it is known. */
 interface DraftNode {
@@ -82,6 +88,11 @@ export class Draft {
       );
     }
     return this.#nodes.push(node) - 1;
+  }
+
+  /** Takes back what was added since there were `size` nodes. */
+  shrinkTo(size: number): void {
+    this.#nodes.length = size;
   }
 
   addEdge(node: number, edge: PackedEdge): void {
@@ -173,16 +184,14 @@ function joinPolicy(cleanup: boolean): Policy {
 /** The JSON of a SignatureRecord, put together from text that is JSON already. */
 function signatureText({ task, args, calls, options }: DraftNode): string {
   if (task === undefined) return "";
-  let text = `{"task":"${task}","args":${args.json}`;
-  if (args.inputs.length > 0) {
-    text += `,"inputs":${JSON.stringify(args.inputs satisfies readonly Input[])}`;
-  }
-  if (calls !== "once") text += `,"calls":"${calls}"`;
-  if (options.timeout !== undefined) {
-    text += `,"timeoutMs":${durationMs("timeout", options.timeout)}`;
-  }
-  if (options.payload !== undefined) text += `,"payload":${exactJson(options.payload, "payload")}`;
-  return text + "}";
+  return writeSignature({
+    task,
+    args: args.json,
+    inputs: args.inputs.length === 0 ? undefined : JSON.stringify(args.inputs),
+    calls: calls === "once" ? undefined : calls,
+    timeoutMs: options.timeout === undefined ? undefined : durationMs("timeout", options.timeout),
+    payload: options.payload === undefined ? undefined : exactJson(options.payload, "payload"),
+  });
 }
 
 /** Edges to wait for the success of `nodes`. */

@@ -11,7 +11,7 @@ export type IdKind = "workflow id" | "node name" | "queue" | "namespace" | "work
 
 /** @throws {InvalidOptionError} unless `value` matches `^[A-Za-z0-9_-]{1,64}$`. */
 export function checkId(kind: IdKind, value: unknown): string {
-  if (typeof value === "string" && ID.test(value)) return value;
+  if (isId(value)) return value;
   throw new InvalidOptionError(
     kind,
     `${kind} ${quote(value)} cannot be used: it must match ${ID.source}`,
@@ -24,7 +24,7 @@ export function checkId(kind: IdKind, value: unknown): string {
 
 /** @throws {InvalidOptionError} unless `value` is letters, digits, `_`, `-` and dots, 1 to 128 characters. */
 export function checkTaskName(value: unknown): string {
-  if (typeof value === "string" && TASK_NAME.test(value)) return value;
+  if (isTaskName(value)) return value;
   throw new InvalidOptionError(
     "task name",
     `task name ${quote(value)} cannot be used: it must match ${TASK_NAME.source}`,
@@ -33,8 +33,12 @@ export function checkTaskName(value: unknown): string {
 }
 
 /** True for an id that may stand in a subject. */
-export function isId(value: string): boolean {
-  return ID.test(value);
+export function isId(value: unknown): value is string {
+  return typeof value === "string" && ID.test(value);
+}
+
+export function isTaskName(value: unknown): value is string {
+  return typeof value === "string" && TASK_NAME.test(value);
 }
 
 /** A value as an error message shows it: short, one line, never throwing. */

@@ -2,7 +2,7 @@
  * JSON, exactly: what JSON cannot carry without bending it (undefined, NaN, dates, maps, …) is refused with the path to
  * it, instead of arriving as something else. A node handle inside a value becomes a hole, and is reported to the caller.
  */
-import { InvalidWorkflowError } from "./errors.ts";
+import { DyrygentError, InvalidWorkflowError } from "./errors.ts";
 import { quote } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
 
@@ -16,7 +16,7 @@ export function exactJson(value: unknown, name: string, takeHandle?: TakeHandle)
   if (typeof value === "number" && Number.isFinite(value) && !Object.is(value, -0)) {
     return String(value);
   }
-  return new Writer(name, takeHandle).write(value);
+  return new Writer(name, takeHandle).whole(value);
 }
 
 const LONE_SURROGATE = /\p{Cs}/u;
@@ -30,6 +30,19 @@ class Writer {
   constructor(name: string, takeHandle: TakeHandle | undefined) {
     this.#name = name;
     this.#takeHandle = takeHandle;
+  }
+
+  whole(value: unknown): string {
+    try {
+      return this.write(value);
+    } catch (error) {
+      if (error instanceof DyrygentError) throw error;
+      return this.#refuse(
+        "something that throws when it is read",
+        "read it before you pass it",
+        error,
+      );
+    }
   }
 
   write(value: unknown): string {
@@ -105,18 +118,11 @@ class Writer {
       if (key === "__proto__") {
         this.#refuse('the key "__proto__"', "it would change the object where it is read");
       }
-      text += (text === "" ? "" : ",") + this.#text(key) + ":" + this.write(this.#get(value, key));
+      text += (text === "" ? "" : ",") + this.#text(key) + ":" +
+        this.write((value as Record<string, unknown>)[key]);
       this.#path.pop();
     }
     return "{" + text + "}";
-  }
-
-  #get(value: object, key: string): unknown {
-    try {
-      return (value as Record<string, unknown>)[key];
-    } catch (cause) {
-      return this.#refuse("a getter that throws", "read the value before you pass it", cause);
-    }
   }
 
   #refuse(what: string, why: string, cause?: unknown): never {

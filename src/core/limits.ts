@@ -17,3 +17,8 @@ export const LIMITS = {
   /** Retries after the first attempt. */
   retries: 10_000,
 } as const;
+
+/** Whether `value` is a whole number from 0 to `most`. */
+export function isCount(value: unknown, most: number = Number.MAX_SAFE_INTEGER): value is number {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most;
+}

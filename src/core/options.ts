@@ -1,10 +1,10 @@
 /** What can be said about a task, a signature or a whole workflow besides what to run. Checked where it is said. */
 import { type Duration, durationMs } from "./duration.ts";
 import { InvalidOptionError, PayloadTooLargeError } from "./errors.ts";
-import { checkId, quote } from "./ids.ts";
+import { checkId, isId, quote } from "./ids.ts";
 import { exactJson } from "./json.ts";
-import { LIMITS } from "./limits.ts";
-import { type RetryOptions, type RetryPolicy, retryPolicy } from "./retry.ts";
+import { isCount, LIMITS } from "./limits.ts";
+import { type RetryOptions, type RetryPolicy, retryPolicy, retryPolicyFlaw } from "./retry.ts";
 
 /** Options of a task: they hold for each of its signatures unless these say otherwise. */
 export interface TaskOptions {
@@ -49,13 +49,13 @@ const RETRY_OPTIONS = ["max", "backoff", "base", "cap", "jitter", "on", "notOn"]
 export const DEFAULT_QUEUE = "default";
 export const DEFAULT_PRIORITY = 5;
 
-/** @throws {InvalidOptionError} for an unknown option or a bad value. Returns `options` for chaining. */
+/** @returns what `options` says. @throws {InvalidOptionError} for an unknown option or a bad value. */
 export function checkTaskOptions<T extends TaskOptions>(options: T): T {
   refuseUnknown("task option", options, TASK_OPTIONS);
   return checkValues(options);
 }
 
-/** @throws {InvalidOptionError} for an unknown option or a bad value. Returns `options` for chaining. */
+/** @returns what `options` says. @throws {InvalidOptionError} for an unknown option or a bad value. */
 export function checkSignatureOptions<T extends SignatureOptions>(options: T): T {
   refuseUnknown("signature option", options, SIGNATURE_OPTIONS);
   if (options.countdown !== undefined) durationMs("countdown", options.countdown);
@@ -81,7 +81,14 @@ function checkValues<T extends TaskOptions>(options: T): T {
       },
     );
   }
-  return options;
+  return withoutUndefined(options);
+}
+
+/** An undefined option says nothing: it must not hide what an outer level says. */
+function withoutUndefined<T extends object>(options: T): T {
+  return Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined),
+  ) as T;
 }
 
 /** @throws {InvalidOptionError} naming the first key of `options` that is not in `known`. */
@@ -102,10 +109,11 @@ export function refuseUnknown(what: string, options: object, known: readonly str
 /** The JSON text of a payload. @throws {PayloadTooLargeError} above 16 KiB. */
 export function payloadText(what: string, payload: unknown): string {
   const text = exactJson(payload, what);
-  if (text.length > LIMITS.payloadBytes) {
+  const bytes = new TextEncoder().encode(text).length;
+  if (bytes > LIMITS.payloadBytes) {
     throw new PayloadTooLargeError(
       what,
-      text.length,
+      bytes,
       LIMITS.payloadBytes,
       "A payload travels with every task message: put big data into an argument or a task's result.",
     );
@@ -125,6 +133,21 @@ export function policyOf(options: SignatureOptions, cleanup: boolean): Policy {
     ...(options.eta === undefined ? {} : { notBefore: etaMs(options.eta) }),
     ...(cleanup ? { cleanup: true as const } : {}),
   };
+}
+
+/** The field that keeps `value`, from wherever it comes, from being a policy; undefined when it is one. */
+export function policyFlaw(value: unknown): string | undefined {
+  const { queue, priority, retry, countdownMs, notBefore, join, cleanup } =
+    (value ?? {}) as Partial<Record<keyof Policy, unknown>>;
+  if (!isId(queue)) return "queue";
+  if (!isCount(priority, 9)) return "priority";
+  const inRetry = retry === undefined ? undefined : retryPolicyFlaw(retry);
+  if (inRetry !== undefined) return `retry.${inRetry}`;
+  if (countdownMs !== undefined && !isCount(countdownMs)) return "countdownMs";
+  if (notBefore !== undefined && !isCount(notBefore)) return "notBefore";
+  if (join !== undefined && join !== true) return "join";
+  if (cleanup !== undefined && cleanup !== true) return "cleanup";
+  return undefined;
 }
 
 function etaMs(eta: Date | number): number {

@@ -3,11 +3,11 @@
  * for writing and for reading. Reading trusts nothing; what cannot be understood comes back as undefined.
  */
 import type { RecordedFailure } from "./errors.ts";
-import { LIMITS } from "./limits.ts";
+import { isCount, LIMITS } from "./limits.ts";
 import type { Control, Counts, FinalState, WorkflowState } from "./scheduler.ts";
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
 const RECORD_VERSION = 1;
 
 /** @returns undefined when `data` is not a JSON object. */
@@ -38,11 +38,13 @@ export function writeOutcomeNote({ is, startedAt, endedAt, sentNs, worker }: Out
 }
 
 export function readOutcomeNote(text: string | undefined): OutcomeNote | undefined {
-  const [version, is, startedAt, endedAt, sentNs, worker] = text?.split(" ") ?? [];
-  if (version !== "1" || (is !== "succeeded" && is !== "failed") || worker === undefined) {
-    return undefined;
-  }
-  return { is, startedAt: Number(startedAt), endedAt: Number(endedAt), sentNs: sentNs!, worker };
+  const [version, is, started, ended, sentNs, worker] = text?.split(" ") ?? [];
+  const [startedAt, endedAt] = [Number(started), Number(ended)];
+  if (
+    version !== "1" || (is !== "succeeded" && is !== "failed") || worker === undefined ||
+    !Number.isFinite(startedAt) || !Number.isFinite(endedAt)
+  ) return undefined;
+  return { is, startedAt, endedAt, sentNs: sentNs!, worker };
 }
 
 /** The failure that anything thrown amounts to. Never throws itself, whatever it is given. */
@@ -114,7 +116,7 @@ export function writeControl({ id, at, control }: ControlRecord): Uint8Array {
 
 export function readControl(data: Uint8Array): ControlRecord | undefined {
   const { v, id, at, is, reason, nodes } = parseRecord(data) ?? {};
-  if (v !== RECORD_VERSION || typeof id !== "string" || typeof at !== "number") return undefined;
+  if (v !== RECORD_VERSION || typeof id !== "string" || !isMoment(at)) return undefined;
   switch (is) {
     case "cancel":
       return { id, at, control: { is, ...(typeof reason === "string" ? { reason } : {}) } };
@@ -145,17 +147,23 @@ export interface EndRecord {
   readonly reason?: string;
 }
 
+const FINAL_STATES: readonly string[] = [
+  "SUCCESS",
+  "FAILURE",
+  "ERROR",
+  "CANCELLED",
+] satisfies FinalState[];
+
 export function writeEnd(end: EndRecord): Uint8Array {
   return encoder.encode(JSON.stringify({ v: RECORD_VERSION, ...end }));
 }
 
 export function readEnd(data: Uint8Array): EndRecord | undefined {
-  const record = parseRecord(data);
-  if (
-    record?.v !== RECORD_VERSION || typeof record.state !== "string" ||
-    !Array.isArray(record.failed)
-  ) return undefined;
-  return record as unknown as EndRecord;
+  const { v, ...end } = parseRecord(data) ?? {};
+  const ok = v === RECORD_VERSION && FINAL_STATES.includes(end.state as string) &&
+    isMoment(end.at) && isObject(end.counts) && Array.isArray(end.failed) &&
+    end.failed.every((failed) => isCount(failed?.node) && isCount(failed?.attempt));
+  return ok ? end as unknown as EndRecord : undefined;
 }
 
 // Task messages.
@@ -169,12 +177,16 @@ export interface TaskContext {
 const MESSAGE_START = encoder.encode(`{"v":${RECORD_VERSION},"signature":`);
 const MESSAGE_END = encoder.encode("}");
 
-/** The constant part of a workflow's task messages. */
-export function writeTaskContext(name: string, payload: string | undefined): Uint8Array {
+/** The constant part of the task messages of a workflow: of its own nodes, or of those that clean up. */
+export function writeTaskContext(
+  name: string,
+  payload: string | undefined,
+  { cleanup }: { cleanup: boolean },
+): Uint8Array {
   return encoder.encode(
     `,"workflow":{"name":${JSON.stringify(name)}${
       payload === undefined ? "" : `,"payload":${payload}`
-    }}`,
+    }}${cleanup ? ',"cleanup":true' : ""}`,
   );
 }
 
@@ -223,6 +235,8 @@ function concat(parts: readonly Uint8Array[]): Uint8Array {
 export interface TaskMessage {
   readonly signature: Record<string, unknown>;
   readonly workflow: TaskContext;
+  /** It belongs to `onError` or `finally`: a cancel does not concern it. */
+  readonly isCleanup: boolean;
   readonly results: Readonly<Record<string, unknown>>;
   readonly attempts: Readonly<Record<string, number>>;
 }
@@ -235,7 +249,7 @@ export type ReadTaskMessage =
 
 export function readTaskMessage(data: Uint8Array): ReadTaskMessage {
   const record = parseRecord(data);
-  const { v, signature, workflow, results, attempts } = record ?? {};
+  const { v, signature, workflow, cleanup, results, attempts } = record ?? {};
   if (typeof v === "number" && v > RECORD_VERSION) return { is: "newer", version: v };
   if (v !== RECORD_VERSION || !isObject(signature)) return { is: "unreadable" };
   const { name, payload } = isObject(workflow) ? workflow : {};
@@ -247,6 +261,7 @@ export function readTaskMessage(data: Uint8Array): ReadTaskMessage {
         workflowName: typeof name === "string" ? name : "",
         ...(payload === undefined ? {} : { workflowPayload: payload }),
       },
+      isCleanup: cleanup === true,
       results: isObject(results) ? results : {},
       attempts: isObject(attempts) ? attempts as Record<string, number> : {},
     },
@@ -255,6 +270,10 @@ export function readTaskMessage(data: Uint8Array): ReadTaskMessage {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isMoment(value: unknown): value is number {
+  return typeof value === "number" && Number.isFinite(value);
 }
 
 /** The body of a tick: it says nothing but its version; everything is read from the facts. */
@@ -281,8 +300,8 @@ export function writeStatus(status: RunStatus): Uint8Array {
 
 export function readStatus(data: Uint8Array): RunStatus | undefined {
   const { v, ...status } = parseRecord(data) ?? {};
-  if (v !== RECORD_VERSION || typeof status.id !== "string" || typeof status.state !== "string") {
-    return undefined;
-  }
-  return status as unknown as RunStatus;
+  const ok = v === RECORD_VERSION && typeof status.id === "string" &&
+    typeof status.name === "string" && typeof status.state === "string" &&
+    isObject(status.counts) && isMoment(status.submittedAt);
+  return ok ? status as unknown as RunStatus : undefined;
 }

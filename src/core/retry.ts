@@ -2,7 +2,7 @@
 import { type Duration, durationMs } from "./duration.ts";
 import { InvalidOptionError, type RecordedFailure } from "./errors.ts";
 import { quote } from "./ids.ts";
-import { LIMITS } from "./limits.ts";
+import { isCount, LIMITS } from "./limits.ts";
 
 export type Backoff = "fixed" | "linear" | "exponential";
 
@@ -57,6 +57,17 @@ export function retryPolicy(options: RetryOptions): RetryPolicy {
       hint: `Use one of: ${BACKOFFS.join(", ")}.`,
     });
   }
+  if (typeof jitter !== "boolean") {
+    throw new InvalidOptionError(
+      "retry.jitter",
+      `retry.jitter = ${quote(jitter)} is not a boolean`,
+      {
+        hint: "true draws each delay evenly from 0 to what it would be; false keeps it as it is.",
+      },
+    );
+  }
+  checkErrorNames("retry.on", on);
+  checkErrorNames("retry.notOn", notOn);
   return {
     max,
     backoff,
@@ -66,6 +77,33 @@ export function retryPolicy(options: RetryOptions): RetryPolicy {
     ...(on === undefined ? {} : { on: [...on] }),
     ...(notOn === undefined ? {} : { notOn: [...notOn] }),
   };
+}
+
+/** The field that keeps `value`, from wherever it comes, from being a retry policy; undefined when it is one. */
+export function retryPolicyFlaw(value: unknown): string | undefined {
+  const { max, backoff, baseMs, capMs, jitter, on, notOn } = (value ?? {}) as Partial<
+    Record<keyof RetryPolicy, unknown>
+  >;
+  if (!isCount(max, LIMITS.retries)) return "max";
+  if (!BACKOFFS.includes(backoff as string)) return "backoff";
+  if (!isCount(baseMs)) return "baseMs";
+  if (!isCount(capMs)) return "capMs";
+  if (typeof jitter !== "boolean") return "jitter";
+  if (!areErrorNames(on)) return "on";
+  if (!areErrorNames(notOn)) return "notOn";
+  return undefined;
+}
+
+function areErrorNames(names: unknown): boolean {
+  return names === undefined ||
+    Array.isArray(names) && names.every((name) => typeof name === "string");
+}
+
+function checkErrorNames(option: string, names: unknown): void {
+  if (areErrorNames(names)) return;
+  throw new InvalidOptionError(option, `${option} = ${quote(names)} is not a list of error names`, {
+    hint: 'Give the names of errors as they are thrown: ["TimeoutError"].',
+  });
 }
 
 /**

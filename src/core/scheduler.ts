@@ -137,7 +137,7 @@ export class Scheduler {
   readonly #waiting: Int32Array;
   /** Why a node cannot run, so far. */
   readonly #doomed: Uint8Array;
-  readonly #attempt: Uint16Array;
+  readonly #attempt: Uint32Array;
   /** When the last upstream ended; only kept when some node has a countdown. */
   readonly #readyAt: Float64Array | undefined;
   /** For nodes that wait for a moment. */
@@ -148,7 +148,8 @@ export class Scheduler {
   /** The workflow's own nodes that have not ended; `onError` and `finally` nodes apart. */
   #openOwn = 0;
   #openCleanup = 0;
-  #failures = 0;
+  #ownFailures = 0;
+  #cleanupFailures = 0;
   /** How the workflow's own nodes were stopped, if they were. */
   #stopped: "CANCELLED" | "ERROR" | undefined;
   #reason: string | undefined;
@@ -179,7 +180,7 @@ export class Scheduler {
     this.#state = new Uint8Array(size + 1);
     this.#waiting = new Int32Array(size + 1);
     this.#doomed = new Uint8Array(size + 1);
-    this.#attempt = new Uint16Array(size);
+    this.#attempt = new Uint32Array(size);
     if (definition.policies.some((policy) => policy.countdownMs !== undefined)) {
       this.#readyAt = new Float64Array(size + 1);
     }
@@ -192,7 +193,7 @@ export class Scheduler {
     return this.#take();
   }
 
-  /** Takes a fact in. Facts about unknown nodes, ended nodes and earlier attempts change nothing. */
+  /** Takes a fact in. Facts about unknown nodes and attempts, ended nodes and earlier attempts change nothing. */
   apply(fact: Fact): Effect[] {
     switch (fact.is) {
       case "succeeded":
@@ -286,12 +287,14 @@ export class Scheduler {
     if (this.hasEnded(node) || attempt < this.#attempt[node]! || this.#finished !== undefined) {
       return;
     }
-    if (this.#policy(node).join === true) return;
+    const { join, retry } = this.#policy(node);
+    // An attempt of an earlier round, or one that no decision could have made, says nothing about this one.
+    const retries = attempt - 1 - (this.#earlierAttempts.get(node) ?? 0);
+    if (join === true || !(retries >= 0 && retries <= (retry?.max ?? 0))) return;
     this.#attempt[node] = attempt;
     if (fact.is === "succeeded") return this.#end(node, SUCCESS, fact.at);
-    const retries = attempt - 1 - (this.#earlierAttempts.get(node) ?? 0);
     const chance = chanceOf(`${this.#runId}.${node}.${attempt}`);
-    const decision = decideRetry(this.#policy(node).retry, retries, fact.failure, chance);
+    const decision = decideRetry(retry, retries, fact.failure, chance);
     if (decision.is === "giveUp") return this.#end(node, FAILURE, fact.at);
     this.#attempt[node] = attempt + 1;
     this.#notBefore.set(node, fact.at + decision.delayMs);
@@ -359,8 +362,13 @@ export class Scheduler {
     const { graph } = this.#definition;
     this.#state[graph.main] = PENDING;
     this.#doomed.fill(0);
+    this.#readyAt?.fill(this.#submittedAt);
     this.#counts.fill(0);
-    this.#openOwn = this.#openCleanup = this.#failures = 0;
+    this.#openOwn =
+      this.#openCleanup =
+      this.#ownFailures =
+      this.#cleanupFailures =
+        0;
     for (let node = 0; node < graph.size; node++) {
       if (this.#policy(node).join !== true) this.#counts[this.#state[node]!]!++;
       if (!this.hasEnded(node)) {
@@ -376,7 +384,6 @@ export class Scheduler {
           this.#waiting[node]!++;
         }
       }
-      this.#readyAt?.fill(this.#submittedAt, node, node + 1);
     }
     for (let node = 0; node < graph.size; node++) {
       if (this.#waiting[node] === 0) this.#release(node, this.#submittedAt);
@@ -395,19 +402,26 @@ export class Scheduler {
       for (let e = graph.down.offsets[node]!; e < graph.down.offsets[node + 1]!; e++) {
         const dependent = graph.down.nodes[e]!;
         this.#doomed[dependent]! |= verdict(graph.down.kinds[e]!, state);
-        if (this.#readyAt !== undefined && this.#readyAt[dependent]! < at) {
-          this.#readyAt[dependent] = at;
-        }
+        this.#heldUntil(dependent, at);
         if (--this.#waiting[dependent]! === 0) this.#release(dependent, at);
       }
-      if (this.#openOwn === 0 && !this.ownEnded) this.#end(graph.main, this.#ownVerdict(), at);
+      if (node !== graph.main && !this.#isCleanup(node)) this.#heldUntil(graph.main, at);
+      if (this.#openOwn === 0 && !this.ownEnded) {
+        this.#end(graph.main, this.#ownVerdict(), this.#readyAt?.[graph.main] ?? at);
+      }
     }
     if (this.ownEnded && this.#openCleanup === 0 && this.#finished === undefined) this.#finish();
   }
 
-  /** All upstreams of `node` have ended: it runs, or ends with them. */
-  #release(node: number, at: number): void {
+  /** The latest end counts, in whatever order the ends are heard. */
+  #heldUntil(node: number, at: number): void {
+    if (this.#readyAt !== undefined && this.#readyAt[node]! < at) this.#readyAt[node] = at;
+  }
+
+  /** All upstreams of `node` have ended, the one heard last at `lastAt`: it runs, or ends with them. */
+  #release(node: number, lastAt: number): void {
     if (this.#state[node] !== PENDING) return;
+    const at = this.#readyAt?.[node] ?? lastAt;
     const doomed = this.#doomed[node]!;
     if (doomed !== 0) {
       return this.#end(
@@ -419,7 +433,7 @@ export class Scheduler {
     if (this.#policy(node).join === true) return this.#end(node, SUCCESS, at);
     this.#attempt[node]!++;
     const { countdownMs, notBefore = 0 } = this.#policy(node);
-    const counted = countdownMs === undefined ? 0 : this.#readyAt![node]! + countdownMs;
+    const counted = countdownMs === undefined ? 0 : at + countdownMs;
     if (counted > 0 || notBefore > 0) this.#notBefore.set(node, Math.max(counted, notBefore));
     this.#enter(node, SCHEDULED);
     this.#effects.push(this.#dispatch(node));
@@ -433,20 +447,26 @@ export class Scheduler {
       this.#state[node] = state;
       return;
     }
-    if (this.#isCleanup(node)) this.#openCleanup--;
-    else this.#openOwn--;
-    if (state === FAILURE) this.#failures++;
+    const failures = state === FAILURE ? 1 : 0;
+    if (this.#isCleanup(node)) {
+      this.#openCleanup--;
+      this.#cleanupFailures += failures;
+    } else {
+      this.#openOwn--;
+      this.#ownFailures += failures;
+    }
     this.#notBefore.delete(node);
     this.#enter(node, state);
   }
 
   #ownVerdict(): number {
     if (this.#stopped !== undefined) return this.#stopped === "ERROR" ? FAILURE : CANCELLED;
-    return this.#failures > 0 ? FAILURE : SUCCESS;
+    return this.#ownFailures > 0 ? FAILURE : SUCCESS;
   }
 
   #finish(): void {
-    this.#finished = this.#stopped ?? (this.#failures > 0 ? "FAILURE" : "SUCCESS");
+    const failures = this.#ownFailures + this.#cleanupFailures;
+    this.#finished = this.#stopped ?? (failures > 0 ? "FAILURE" : "SUCCESS");
     this.#paused = false;
     this.#effects.push({ is: "finish", state: this.#finished });
   }

@@ -45,9 +45,9 @@ export function task<Args extends unknown[], Returned>(
   name: string,
   ...rest: [(...args: Args) => Returned] | [TaskOptions, (...args: Args) => Returned]
 ): Task<Args, Returned> {
-  const [options, handler] = rest.length === 1 ? [{}, rest[0]] : rest;
+  const [given, handler] = rest.length === 1 ? [{}, rest[0]] : rest;
   const taskName = checkTaskName(name);
-  checkTaskOptions(options);
+  const options = checkTaskOptions(given);
   if (typeof handler !== "function") {
     throw new InvalidOptionError(
       "handler",

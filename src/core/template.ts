@@ -4,6 +4,7 @@
  * user sends can be mistaken for a reference.
  */
 import type { Path } from "./json.ts";
+import { LIMITS } from "./limits.ts";
 import { foldRuns, type Run, unfoldRuns } from "./runs.ts";
 
 /** One hole: at `at` (a path; `[]` is the whole value) goes the result of `node`, or the list of results of `nodes`. */
@@ -53,11 +54,27 @@ function nodesOnly(items: readonly Value[]): number[] | undefined {
 export function inputNodes(inputs: readonly Input[], limit: number): number[] | undefined {
   const all: number[] = [];
   for (const input of inputs) {
+    if (typeof input !== "object" || input === null || !Array.isArray(input.at)) return undefined;
     const nodes = "node" in input ? [input.node] : unfoldRuns(input.nodes, limit);
     if (nodes === undefined || !nodes.every((n) => Number.isInteger(n) && n >= 0)) return undefined;
+    if (all.length + nodes.length > LIMITS.edges) return undefined;
     for (const node of nodes) all.push(node);
   }
   return all;
+}
+
+/** Whether `value`, from wherever it comes, is a template: every hole is there, for results of nodes below `size`. */
+export function isTemplate(value: unknown, size: number): value is Template {
+  const { json, inputs } = (value ?? {}) as Partial<Template>;
+  if (typeof json !== "string" || !Array.isArray(inputs)) return false;
+  const nodes = inputNodes(inputs, size);
+  if (nodes === undefined || nodes.some((node) => node >= size)) return false;
+  try {
+    fill(JSON.parse(json), inputs, () => null);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**

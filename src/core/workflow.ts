@@ -1,5 +1,6 @@
 /** Workflows as users build them: any DAG from task calls and canvases. Building touches no network. */
 import {
+  type AnyCanvas,
   type Canvas,
   checkCanvas,
   type GivenBy,
@@ -93,16 +94,17 @@ export class Node<T = unknown> {
   }
 
   /** Runs after these as well, without their results. */
-  after(upstream: Node | readonly Node[], { on = "success" }: AfterOptions = {}): this {
+  after(upstream: Node | readonly Node[], options: AfterOptions = {}): this {
+    refuseUnknown("after option", options, ["on"]);
+    const { on = "success" } = options;
     if (!EDGE_KINDS.includes(on)) {
       throw new InvalidWorkflowError(`after(…, { on: ${quote(on)} }) is unknown`, {
         hint: `Use one of: ${EDGE_KINDS.join(", ")}.`,
         path: "on",
       });
     }
-    for (const node of [upstream].flat()) {
-      this.#draft.addEdge(this.index, packEdge(indexIn(this.#draft, node, "after"), on));
-    }
+    const upstreams = [upstream].flat().map((node) => indexIn(this.#draft, node, "after"));
+    for (const node of upstreams) this.#draft.addEdge(this.index, packEdge(node, on));
     return this;
   }
 
@@ -220,23 +222,19 @@ export class Workflow<Out = any> {
     const after = [options.after ?? []].flat().map((node, i) =>
       indexIn(this.#draft, node, `after[${i}]`)
     );
-    const { allEdges } = compose(
-      this.#draft,
-      checkCanvas(canvas, "canvas"),
-      new Position(this.#draft, successOf(after)),
-    );
+    const { allEdges } = this.#compose(canvas, successOf(after));
     return allEdges.map((edge) => this.#handle(edgeUpstream(edge))) as AddedNodes<C>;
   }
 
   /** Runs when the workflow fails, after everything else of it has ended. */
   onError(canvas: Canvas<Nothing, unknown>): this {
-    this.#onError.push(...this.#addCleanup(canvas, "failure"));
+    for (const node of this.#addCleanup(canvas, "failure")) this.#onError.push(node);
     return this;
   }
 
   /** Runs always, last: after success, failure, cancel and timeout. */
   finally(canvas: Canvas<Nothing, unknown>): this {
-    this.#finally.push(...this.#addCleanup(canvas, "done"));
+    for (const node of this.#addCleanup(canvas, "done")) this.#finally.push(node);
     return this;
   }
 
@@ -246,15 +244,22 @@ export class Workflow<Out = any> {
     const first = this.#draft.size;
     this.#draft.cleanup = true;
     try {
-      compose(
-        this.#draft,
-        checkCanvas(canvas, "canvas"),
-        new Position(this.#draft, [packEdge(MAIN, on)]),
-      );
+      this.#compose(canvas, [packEdge(MAIN, on)]);
     } finally {
       this.#draft.cleanup = false;
     }
     return Array.from({ length: this.#draft.size - first }, (_, i) => first + i);
+  }
+
+  /** All of the canvas or, when it cannot be built, nothing of it. */
+  #compose(canvas: AnyCanvas, after: readonly PackedEdge[]): Position {
+    const { size } = this.#draft;
+    try {
+      return compose(this.#draft, checkCanvas(canvas, "canvas"), new Position(this.#draft, after));
+    } catch (error) {
+      this.#draft.shrinkTo(size);
+      throw error;
+    }
   }
 
   /** What `run.result()` gives: a node's result, or any arrays and objects of results. Default: the only sink, else the list of sinks. */
@@ -306,12 +311,7 @@ export class Workflow<Out = any> {
   /** A workflow of one canvas; it gives what the canvas gives. */
   static of<Given>(canvas: Canvas<Nothing, Given>, name = "canvas"): Workflow<Given> {
     const workflow = new Workflow<Given>(name);
-    const end = compose(
-      workflow.#draft,
-      checkCanvas(canvas, "canvas"),
-      new Position(workflow.#draft, []),
-    );
-    workflow.#output = end.template;
+    workflow.#output = workflow.#compose(canvas, []).template;
     return workflow;
   }
 

@@ -51,7 +51,7 @@ function memoryTasks(queue: MemoryQueue): Tasks {
   return {
     leaseMs: queue.leaseMs,
     publish: (address, data) =>
-      Promise.resolve(queue.add(keyOf(address), data, address.priority) ? "published" : "present"),
+      Promise.resolve(queue.add(keyOf(address), data, address.priority) ? "created" : "exists"),
     withdraw: (workflow, node) =>
       Promise.resolve(queue.remove(filterOf(`*.*.${workflow}.${node ?? "*"}.*`))),
     has: (address) => Promise.resolve(queue.has(keyOf(address))),

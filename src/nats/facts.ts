@@ -1,11 +1,11 @@
 /** The log of facts on a KV bucket whose stream refuses a second write to any key. */
-import { headers, type Msg, type NatsConnection } from "@nats-io/nats-core";
+import type { Msg, NatsConnection } from "@nats-io/nats-core";
 import { AckPolicy, DeliverPolicy, type JetStreamManager, ReplayPolicy } from "@nats-io/jetstream";
 import type { Clock, Facts, Log, Stored } from "../ports.ts";
 import { CODE, translate } from "./errors.ts";
 import { parseAckAddress, PullIntake } from "./intake.ts";
 import type { Names } from "./names.ts";
-import { EXPECTED_SEQUENCE, type Requests } from "./requests.ts";
+import { ifFree, type Requests } from "./requests.ts";
 
 /** The header that says how an attempt ended, beside a body that is only the result. */
 export const NOTE_HEADER = "Dyrygent-Outcome";
@@ -50,11 +50,9 @@ export class NatsFacts implements Facts {
 
   create(key: string, data: Uint8Array, note?: string): Promise<"created" | "exists"> {
     const subject = this.#names.factPrefix + key;
-    if (note === undefined) return this.#requests.publishOnce(`record ${key}`, subject, data);
-    const hdrs = headers();
-    hdrs.set(EXPECTED_SEQUENCE, "0");
-    hdrs.set(NOTE_HEADER, note);
-    return this.#requests.publishOnce(`record ${key}`, subject, data, hdrs);
+    if (note === undefined) return this.#requests.publishOnce("record a fact", subject, data);
+    const headers = ifFree(`${NOTE_HEADER}: ${note}\r\n`);
+    return this.#requests.publishOnce("record an outcome", subject, data, headers);
   }
 
   read(key: string): Promise<Stored | undefined> {
@@ -148,8 +146,11 @@ export class NatsFacts implements Facts {
           ...noteOf(msg.headers?.get(NOTE_HEADER)),
           data: msg.data,
         });
-        if (pending === 0) finish();
-        else if (found.length % SCAN_BATCH === 0) intake.want(SCAN_BATCH);
+        // What is recorded during the scan is not waited for: `pending` may never be 0 under load.
+        if (pending === 0 || found.length >= expected) finish();
+        else if (found.length % SCAN_BATCH === 0) {
+          intake.want(Math.min(expected - found.length, SCAN_BATCH));
+        }
       };
       // A scan that loses its consumer (a server went away) starts again from the caller: half of it would be wrong.
       const restore = () =>
@@ -159,6 +160,8 @@ export class NatsFacts implements Facts {
         consumer,
         onMessage,
         restore,
+        // What was removed during the scan does not come.
+        onUnused: () => finish(),
       });
       intake.want(Math.min(expected, SCAN_BATCH));
     });

@@ -22,6 +22,8 @@ const EXPIRES_MS = 5_000;
 const HEARTBEAT_MS = 1_000;
 const RETRY_MS = 250;
 const NANOS = 1_000_000;
+const ACK = new TextEncoder().encode("+ACK");
+const IN_PROGRESS = new TextEncoder().encode("+WPI");
 
 export class PullIntake implements Intake {
   readonly #nc: NatsConnection;
@@ -114,8 +116,7 @@ export class PullIntake implements Intake {
     // A delivered message keeps its own subject; what arrives on the inbox's is about the request.
     if (!msg.subject.startsWith(this.#inboxes)) {
       if (this.#outstanding > 0) this.#outstanding--;
-      this.#options.onMessage(msg);
-      return;
+      return this.#handOut(msg);
     }
     const code = msg.headers?.code;
     if (code === 100 || !msg.subject.startsWith(this.#inbox)) return;
@@ -129,6 +130,15 @@ export class PullIntake implements Intake {
       `pull on ${this.#options.consumer} ended: ${code} ${msg.headers?.description}`,
     );
     this.#clock.after(RETRY_MS, () => void this.#restore());
+  }
+
+  /** What a callback throws would close the connection: the message is left alone instead, and comes again after its lease. */
+  #handOut(msg: Msg): void {
+    try {
+      this.#options.onMessage(msg);
+    } catch (error) {
+      this.#log("error", `a message of ${this.#options.consumer} could not be handled`, { error });
+    }
   }
 
   #unused(count: number): void {
@@ -209,7 +219,7 @@ export class Acknowledging implements Delivery {
   }
 
   ack(): void {
-    this.#answer("+ACK");
+    this.#answer(ACK);
   }
 
   giveBack(delayMs?: number): void {
@@ -221,11 +231,11 @@ export class Acknowledging implements Delivery {
   }
 
   extend(): void {
-    this.#answer("+WPI");
+    this.#answer(IN_PROGRESS);
   }
 
   /** A lost answer only means that the message comes again. */
-  #answer(text: string): void {
+  #answer(text: string | Uint8Array): void {
     if (!this.#nc.isClosed()) this.#nc.publish(this.reply, text);
   }
 }

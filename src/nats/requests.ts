@@ -3,23 +3,31 @@
  * library's own request builds an error with a stack for each call, which costs two thirds of the throughput.
  * Also the retry policy: what may be tried again without thinking is tried again here.
  */
-import {
-  createInbox,
-  headers,
-  type Msg,
-  type MsgHdrs,
-  type NatsConnection,
-} from "@nats-io/nats-core";
+import { createInbox, type Msg, MsgHdrsImpl, type NatsConnection } from "@nats-io/nats-core";
 import { UnavailableError } from "../core/errors.ts";
 import type { Clock } from "../ports.ts";
 import { CODE, translate } from "./errors.ts";
 
-interface Waiting {
-  readonly resolve: (reply: Msg) => void;
-  readonly reject: (error: Error) => void;
+/** One request, until it is answered for good. */
+interface Pending {
   readonly what: string;
-  readonly deadline: number;
+  readonly subject: string;
+  readonly data: Uint8Array | string;
+  /** Encoded. */
+  readonly headers: Uint8Array | undefined;
+  /** What an answer means. */
+  readonly judge: (msg: Msg, what: string) => Verdict;
+  readonly resolve: (value: never) => void;
+  readonly reject: (error: Error) => void;
+  /** Monotonic: when the first try was sent. */
+  readonly begun: number;
+  /** Milliseconds before the next try; undefined: there is only one. */
+  retryMs: number | undefined;
+  /** Monotonic: when this try is given up. */
+  deadline: number;
 }
+
+type Verdict = { is: "done"; value: unknown } | { is: "again"; failure: Error };
 
 export interface RequestOptions {
   /** How long to wait for one answer, milliseconds. */
@@ -29,9 +37,6 @@ export interface RequestOptions {
   /** Requests under way at most; more wait their turn. */
   readonly window: number;
 }
-
-/** The header that makes a publish conditional on its subject being free. */
-export const EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence";
 
 const SWEEP_MS = 250;
 const FIRST_RETRY_MS = 25;
@@ -52,10 +57,12 @@ export class Requests {
   readonly #clock: Clock;
   readonly #options: RequestOptions;
   readonly #prefix: string;
-  readonly #waiting = new Map<string, Waiting>();
-  readonly #turns: (() => void)[] = [];
-  readonly #free: MsgHdrs;
-  #underWay = 0;
+  readonly #sent = new Map<string, Pending>();
+  /** Those that wait for their turn. */
+  readonly #queued: Pending[] = [];
+  #queuedFrom = 0;
+  /** Read while publishing, so one carrier serves all messages. */
+  readonly #headers = new EncodedHeaders();
   #next = 0;
   #sweeping = false;
 
@@ -64,8 +71,6 @@ export class Requests {
     this.#clock = clock;
     this.#options = options;
     this.#prefix = `${createInbox(inboxPrefix(nc))}.`;
-    this.#free = headers();
-    this.#free.set(EXPECTED_SEQUENCE, "0");
     nc.subscribe(`${this.#prefix}*`, {
       callback: (error, msg) => void (error === null && this.#onReply(msg)),
     });
@@ -73,35 +78,13 @@ export class Requests {
   }
 
   /** One request, one answer. Rejects with an UnavailableError; does not try again. */
-  async once(
-    what: string,
-    subject: string,
-    data: Uint8Array | string,
-    hdrs?: MsgHdrs,
-  ): Promise<Msg> {
-    if (this.#underWay >= this.#options.window) {
-      await new Promise<void>((turn) => this.#turns.push(turn));
-    }
-    this.#underWay++;
-    try {
-      return await this.#send(what, subject, data, hdrs);
-    } finally {
-      this.#underWay--;
-      this.#turns.shift()?.();
-    }
+  once(what: string, subject: string, data: Uint8Array | string): Promise<Msg> {
+    return this.#request(what, subject, data, undefined, asIs, undefined);
   }
 
   /** A request whose answer is JSON; tried again while the server is out of reach. */
   json<T>(what: string, subject: string, payload: unknown): Promise<T> {
-    return this.#patiently(what, async () => {
-      const reply = (await this.once(what, subject, JSON.stringify(payload))).json<
-        T & PublishReply
-      >();
-      const code = reply.error?.err_code;
-      return code !== undefined && isTransient(code)
-        ? again(what, reply)
-        : { is: "done", value: reply };
-    });
+    return this.#request(what, subject, JSON.stringify(payload), undefined, asJson, FIRST_RETRY_MS);
   }
 
   /** Writes `data` unless the subject has a message already. Tried again while the server is out of reach. */
@@ -109,78 +92,105 @@ export class Requests {
     what: string,
     subject: string,
     data: Uint8Array,
-    hdrs: MsgHdrs = this.#free,
+    headers: Uint8Array = ONLY_IF_FREE,
   ): Promise<"created" | "exists"> {
-    return this.#patiently(what, async () => {
-      const reply = (await this.once(what, subject, data, hdrs)).json<PublishReply>();
-      if (reply.error === undefined) return { is: "done", value: "created" };
-      const code = reply.error.err_code;
-      if (code === CODE.wrongLastSequence || code === CODE.wrongLastSequenceConstant) {
-        return { is: "done", value: "exists" };
-      }
-      return again(what, reply);
-    });
+    return this.#request(what, subject, data, headers, asCreated, FIRST_RETRY_MS);
   }
 
   /** Writes `data`, replacing what the stream says it replaces. */
   publish(what: string, subject: string, data: Uint8Array): Promise<void> {
-    return this.#patiently(what, async () => {
-      const reply = (await this.once(what, subject, data)).json<PublishReply>();
-      return reply.error === undefined ? { is: "done", value: undefined } : again(what, reply);
-    });
+    return this.#request(what, subject, data, undefined, asWritten, FIRST_RETRY_MS);
   }
 
-  async #patiently<T>(what: string, attempt: () => Promise<Tried<T>>): Promise<T> {
-    const start = this.#clock.monotonic();
-    for (let delayMs = FIRST_RETRY_MS;; delayMs = Math.min(2 * delayMs, LONGEST_RETRY_MS)) {
-      let failure: Error;
-      try {
-        const tried = await attempt();
-        if (tried.is === "done") return tried.value;
-        failure = tried.failure;
-      } catch (error) {
-        failure = translate(what, error);
-      }
-      if (
-        this.#nc.isClosed() || this.#clock.monotonic() - start + delayMs > this.#options.patienceMs
-      ) throw failure;
-      await new Promise<void>((resolve) => this.#clock.after(delayMs, resolve));
-    }
-  }
-
-  #send(what: string, subject: string, data: Uint8Array | string, hdrs?: MsgHdrs): Promise<Msg> {
+  #request<T>(
+    what: string,
+    subject: string,
+    data: Uint8Array | string,
+    headers: Uint8Array | undefined,
+    judge: (msg: Msg, what: string) => Verdict,
+    retryMs: number | undefined,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
-      const token = (this.#next++).toString(36);
-      const deadline = this.#clock.monotonic() + this.#options.timeoutMs;
-      this.#waiting.set(token, { resolve, reject, what, deadline });
-      this.#sweepLater();
-      try {
-        this.#nc.publish(
-          subject,
-          data,
-          hdrs === undefined
-            ? { reply: this.#prefix + token }
-            : { reply: this.#prefix + token, headers: hdrs },
-        );
-      } catch (error) {
-        this.#waiting.delete(token);
-        reject(translate(what, error));
-      }
+      const begun = this.#clock.monotonic();
+      this.#send({
+        what,
+        subject,
+        data,
+        headers,
+        judge,
+        resolve,
+        reject,
+        begun,
+        retryMs,
+        deadline: 0,
+      });
     });
+  }
+
+  #send(pending: Pending): void {
+    if (this.#sent.size >= this.#options.window) {
+      this.#queued.push(pending);
+      return;
+    }
+    const token = (this.#next++).toString(36);
+    pending.deadline = this.#clock.monotonic() + this.#options.timeoutMs;
+    try {
+      const reply = this.#prefix + token;
+      const { subject, data, headers } = pending;
+      if (headers === undefined) {
+        this.#nc.publish(subject, data, { reply });
+      } else {
+        this.#headers.bytes = headers;
+        this.#nc.publish(subject, data, { reply, headers: this.#headers });
+      }
+    } catch (error) {
+      return this.#fail(pending, translate(pending.what, error));
+    }
+    this.#sent.set(token, pending);
+    this.#sweepLater();
   }
 
   #onReply(msg: Msg): void {
     const token = msg.subject.slice(this.#prefix.length);
-    const waiting = this.#waiting.get(token);
-    if (waiting === undefined) return;
-    this.#waiting.delete(token);
+    const pending = this.#sent.get(token);
+    if (pending === undefined) return;
+    this.#sent.delete(token);
+    this.#sendNext();
     if (msg.data.length === 0 && msg.headers?.code === 503) {
-      waiting.reject(
-        unanswered(waiting.what, "no JetStream answers (it may be electing a leader)"),
+      return this.#fail(
+        pending,
+        unanswered(pending.what, "no JetStream answers (it may be electing a leader)"),
       );
-    } else {
-      waiting.resolve(msg);
     }
+    let verdict: Verdict;
+    try {
+      verdict = pending.judge(msg, pending.what);
+    } catch (error) {
+      verdict = { is: "again", failure: translate(pending.what, error) };
+    }
+    if (verdict.is === "again") this.#fail(pending, verdict.failure);
+    else pending.resolve(verdict.value as never);
+  }
+
+  #sendNext(): void {
+    const next = this.#queued[this.#queuedFrom];
+    if (next === undefined) return;
+    if (++this.#queuedFrom === this.#queued.length) {
+      this.#queued.length = 0;
+      this.#queuedFrom = 0;
+    }
+    this.#send(next);
+  }
+
+  /** This try came to nothing. */
+  #fail(pending: Pending, failure: Error): void {
+    const { retryMs, begun, reject } = pending;
+    const waited = this.#clock.monotonic() - begun;
+    if (
+      retryMs === undefined || this.#nc.isClosed() || waited + retryMs > this.#options.patienceMs
+    ) return reject(failure);
+    pending.retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS);
+    this.#clock.after(retryMs, () => this.#send(pending));
   }
 
   #sweepLater(): void {
@@ -193,23 +203,56 @@ export class Requests {
   #sweep(): void {
     this.#sweeping = false;
     const now = this.#clock.monotonic();
-    for (const [token, { deadline, reject, what }] of this.#waiting) {
-      if (deadline > now) break;
-      this.#waiting.delete(token);
-      reject(unanswered(what, `the server did not answer within ${this.#options.timeoutMs} ms`));
+    for (const [token, pending] of this.#sent) {
+      if (pending.deadline > now) break;
+      this.#sent.delete(token);
+      this.#sendNext();
+      this.#fail(
+        pending,
+        unanswered(pending.what, `the server did not answer within ${this.#options.timeoutMs} ms`),
+      );
     }
-    if (this.#waiting.size > 0) this.#sweepLater();
+    if (this.#sent.size > 0) this.#sweepLater();
   }
 
   #rejectAll(why: string): void {
-    for (const { reject, what } of this.#waiting.values()) reject(unanswered(what, why));
-    this.#waiting.clear();
+    const lost = [...this.#sent.values(), ...this.#queued.slice(this.#queuedFrom)];
+    this.#sent.clear();
+    this.#queued.length = this.#queuedFrom = 0;
+    for (const { reject, what } of lost) reject(unanswered(what, why));
   }
 }
 
-type Tried<T> = { is: "done"; value: T } | { is: "again"; failure: Error };
+const CREATED: Verdict = { is: "done", value: "created" };
+const EXISTS: Verdict = { is: "done", value: "exists" };
 
-function again(what: string, reply: PublishReply): { is: "again"; failure: Error } {
+function asIs(msg: Msg): Verdict {
+  return { is: "done", value: msg };
+}
+
+function asJson(msg: Msg, what: string): Verdict {
+  const reply = msg.json<PublishReply>();
+  const code = reply.error?.err_code;
+  return code !== undefined && isTransient(code)
+    ? again(what, reply)
+    : { is: "done", value: reply };
+}
+
+function asCreated(msg: Msg, what: string): Verdict {
+  const reply = msg.json<PublishReply>();
+  if (reply.error === undefined) return CREATED;
+  const code = reply.error.err_code;
+  return code === CODE.wrongLastSequence || code === CODE.wrongLastSequenceConstant
+    ? EXISTS
+    : again(what, reply);
+}
+
+function asWritten(msg: Msg, what: string): Verdict {
+  const reply = msg.json<PublishReply>();
+  return reply.error === undefined ? { is: "done", value: undefined } : again(what, reply);
+}
+
+function again(what: string, reply: PublishReply): Verdict {
   const { err_code: code, description = "no reason given" } = reply.error ?? {};
   const hint = code === CODE.storeFull
     ? "The stream is full: raise its limits or let workers catch up. Nothing was written."
@@ -230,6 +273,25 @@ function unanswered(what: string, why: string): UnavailableError {
 
 function isTransient(code: number): boolean {
   return code === CODE.jetStreamDown || code === CODE.duplicateInProcess;
+}
+
+const encoder = new TextEncoder();
+const IF_FREE = "Nats-Expected-Last-Subject-Sequence: 0\r\n";
+
+/** Encoded headers that make a publish conditional on its subject being free, and say `more` (whole lines). */
+export function ifFree(more = ""): Uint8Array {
+  return encoder.encode(`NATS/1.0\r\n${IF_FREE}${more}\r\n`);
+}
+
+const ONLY_IF_FREE = ifFree();
+
+/** Carries headers that are encoded already: the client's own are built, checked and encoded anew for each message. */
+class EncodedHeaders extends MsgHdrsImpl {
+  bytes: Uint8Array = new Uint8Array();
+
+  override encode(): Uint8Array {
+    return this.bytes;
+  }
 }
 
 /** The library keeps it with the connection but does not show it in the type. */

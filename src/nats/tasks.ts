@@ -30,7 +30,10 @@ export class NatsTasks implements Tasks {
   readonly #names: Names;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #lanes = new Map<string, Promise<void>>();
+  /** Lanes that are being made. */
+  readonly #opening = new Map<string, Promise<void>>();
+  /** Lanes known to be there. */
+  readonly #open = new Set<string>();
   readonly leaseMs: number;
 
   constructor(
@@ -51,14 +54,14 @@ export class NatsTasks implements Tasks {
     this.leaseMs = leaseMs;
   }
 
-  async publish(address: TaskAddress, data: Uint8Array): Promise<"published" | "present"> {
-    const known = this.#lanes.get(laneConsumer(address.queue, laneOf(address.priority)));
-    if (known === undefined) {
-      await this.#openLane(address.queue, laneOf(address.priority), { tell: true });
-    }
+  publish(address: TaskAddress, data: Uint8Array): Promise<"created" | "exists"> {
+    const lane = laneOf(address.priority);
     const subject = taskSubject(this.#names, address);
-    const written = await this.#requests.publishOnce("queue a task", subject, data);
-    return written === "created" ? "published" : "present";
+    if (this.#open.has(laneConsumer(address.queue, lane))) {
+      return this.#requests.publishOnce("queue a task", subject, data);
+    }
+    return this.#openLane(address.queue, lane, { tell: true })
+      .then(() => this.#requests.publishOnce("queue a task", subject, data));
   }
 
   async withdraw(workflow: string, node?: number): Promise<void> {
@@ -118,13 +121,16 @@ export class NatsTasks implements Tasks {
   /** Makes the lane's consumer if need be, once. */
   #openLane(queue: string, lane: string, { tell }: { tell: boolean }): Promise<void> {
     const name = laneConsumer(queue, lane);
-    let opening = this.#lanes.get(name);
+    if (this.#open.has(name)) return Promise.resolve();
+    let opening = this.#opening.get(name);
     if (opening === undefined) {
-      opening = this.#ensureLane(queue, lane).then(() => {
-        if (tell) this.#nc.publish(`${this.#names.eventPrefix}lane.${queue}`, lane);
-      });
-      opening.catch(() => this.#lanes.delete(name));
-      this.#lanes.set(name, opening);
+      opening = this.#ensureLane(queue, lane)
+        .then(() => {
+          this.#open.add(name);
+          if (tell) this.#nc.publish(`${this.#names.eventPrefix}lane.${queue}`, lane);
+        })
+        .finally(() => this.#opening.delete(name));
+      this.#opening.set(name, opening);
     }
     return opening;
   }

@@ -2,7 +2,7 @@
  * Conducts one workflow while its tick is held here: facts come in, the scheduler says what follows, and it is done.
  * Everything in here can be thrown away at any moment; the next conductor rebuilds it from the log.
  */
-import { type Definition, policyOfNode } from "../core/definition.ts";
+import { type Definition, hasInputs, policyOfNode } from "../core/definition.ts";
 import { controlKey, endKey, everythingOf, outcomeKey, parseKey } from "../core/keys.ts";
 import { LIMITS } from "../core/limits.ts";
 import { factOf } from "../core/recorded.ts";
@@ -52,6 +52,8 @@ interface Sent {
 
 /** Messages carry at most so many bytes of inputs; the worker reads the rest. */
 const LARGEST_INLINE = 16_384;
+/** What a message spends on an input besides its value: the node's number and punctuation. */
+const INLINE_OVERHEAD = 12;
 /** Questions to the server at once when making sure. */
 const ENSURE_BATCH = 256;
 const VIEW_EVERY_MS = 1_000;
@@ -63,7 +65,7 @@ export class Conductor {
   readonly #ports: Ports;
   readonly #options: ConductorOptions;
   readonly #events: ConductorEvents;
-  readonly #context: Uint8Array;
+  readonly #context: { readonly own: Uint8Array; readonly cleanup: Uint8Array };
   #scheduler: Scheduler;
   #results = new Results();
   /** Due now, in the order they became so. */
@@ -72,6 +74,8 @@ export class Conductor {
   readonly #due = new DueQueue();
   readonly #sent = new Map<number, Sent>();
   #controls = 0;
+  /** Until it is known what another conductor has sent already, nothing is sent. */
+  #isTakingOver = true;
   /** Facts heard while the log is being read. */
   #heard: Hint[] | undefined = [];
   #unsubscribe: Cancel;
@@ -98,23 +102,39 @@ export class Conductor {
     this.#startedAt = submittedAt;
     this.#options = options;
     this.#events = events;
-    this.#context = writeTaskContext(definition.name, definition.payload);
+    const { name, payload } = definition;
+    this.#context = {
+      own: writeTaskContext(name, payload, { cleanup: false }),
+      cleanup: writeTaskContext(name, payload, { cleanup: true }),
+    };
     this.#scheduler = new Scheduler(definition, workflow, submittedAt);
     // Before the log is read: what is recorded meanwhile is heard or read, or both.
-    this.#unsubscribe = ports.hints.onFact(everythingOf(workflow), (hint) => this.#onHint(hint));
+    this.#unsubscribe = ports.hints.onFact(everythingOf(workflow), (hint) => {
+      try {
+        this.#onHint(hint);
+      } catch (error) {
+        events.onTrouble(error);
+      }
+    });
   }
 
   /** @param fresh nobody can have sent anything for this workflow yet. */
   async begin({ fresh }: { fresh: boolean }): Promise<void> {
     await this.#ports.hints.settled();
-    const { outcomes } = await this.#rebuild();
-    if (this.#closed) return;
-    if (fresh && outcomes === 0) this.#pump();
-    else await this.#sendWhatIsMissing(this.#takeReady());
+    const { isUntouched } = await this.#rebuild();
+    await this.#takeOver({ isFirst: fresh && isUntouched });
     // A subscription made this moment may not be known to every server yet.
     if (this.#ports.hints.spreads) {
       this.#ports.clock.after(50, () => void this.ensure(0).catch(this.#events.onTrouble));
     }
+  }
+
+  /** While it is paused, nothing: what was sent before is looked for when it goes on. */
+  async #takeOver({ isFirst }: { isFirst: boolean }): Promise<void> {
+    if (this.#closed || this.#scheduler.paused) return;
+    this.#isTakingOver = false;
+    if (isFirst) this.#pump();
+    else await this.#sendWhatIsMissing(this.#takeReady());
   }
 
   close(): void {
@@ -127,10 +147,11 @@ export class Conductor {
     return this.#state;
   }
 
-  /** Nothing to send, nothing being sent. */
+  /** Nothing can be sent, nothing is being sent. */
   get isQuiet(): boolean {
-    return this.#publishing === 0 && this.#heard === undefined &&
-      this.#readyFrom === this.#ready.length;
+    if (this.#publishing > 0 || this.#heard !== undefined) return false;
+    return this.#readyFrom === this.#ready.length || this.#scheduler.paused ||
+      this.#sent.size >= this.#options.window;
   }
 
   get inFlight(): number {
@@ -277,7 +298,8 @@ export class Conductor {
 
   /** Sends what is ready, as far as the window allows. */
   #pump(): void {
-    if (this.#closed || this.#heard !== undefined || this.#scheduler.paused) return;
+    if (this.#closed || this.#isTakingOver || this.#heard !== undefined) return;
+    if (this.#scheduler.paused) return;
     const now = this.#ports.clock.now();
     for (let due = this.#due.first; due !== undefined && due.at <= now; due = this.#due.first) {
       this.#due.pop();
@@ -323,35 +345,37 @@ export class Conductor {
 
   #message(node: number): Uint8Array {
     const signature = this.definition.signatures.bytes(node);
-    const inputs = this.#inputsOf(node, signature);
+    const { cleanup } = policyOfNode(this.definition, node);
+    const context = cleanup === true ? this.#context.cleanup : this.#context.own;
+    const inputs = this.#inputsOf(signature);
     const inline: InlineResult[] = [];
     const attempts: [number, number][] = [];
-    let room = LARGEST_INLINE;
+    let room = Math.min(
+      LARGEST_INLINE,
+      this.#ports.maxRecord - signature.length - context.length,
+    );
     for (const upstream of inputs) {
-      // A skipped node has no record: its result is null.
-      const data = this.#scheduler.stateOf(upstream) === "SUCCESS"
-        ? this.#results.get(upstream)
-        : NULL;
-      if (data !== undefined && data.length <= room) {
+      // A skipped node has no record that a worker could read: its result is null, and always comes along.
+      const isSkipped = this.#scheduler.stateOf(upstream) !== "SUCCESS";
+      const data = isSkipped ? NULL : this.#results.get(upstream);
+      const bytes = (data?.length ?? 0) + INLINE_OVERHEAD;
+      if (data !== undefined && (isSkipped || bytes <= room)) {
         inline.push({ node: upstream, data });
-        room -= data.length;
+        room -= bytes;
       } else {
         const attempt = this.#scheduler.attemptOf(upstream);
         if (attempt !== 1) attempts.push([upstream, attempt]);
       }
     }
     this.#results.release(this.definition, node);
-    return writeTaskMessage(signature, this.#context, inline, attempts);
+    return writeTaskMessage(signature, context, inline, attempts);
   }
 
-  /** Only nodes with upstreams can have inputs, and only then is the signature looked into. */
-  #inputsOf(node: number, signature: Uint8Array): readonly number[] {
-    const { offsets } = this.definition.graph.up;
-    if (offsets[node] === offsets[node + 1]) return [];
-    const { inputs } = JSON.parse(new TextDecoder().decode(signature)) as {
-      inputs?: readonly Input[];
-    };
-    return inputs === undefined ? [] : [...new Set(inputNodes(inputs, LIMITS.nodes))];
+  /** Only when a signature has inputs is it looked into. */
+  #inputsOf(signature: Uint8Array): readonly number[] {
+    if (!hasInputs(signature)) return [];
+    const { inputs } = JSON.parse(decoder.decode(signature)) as { inputs: readonly Input[] };
+    return [...new Set(inputNodes(inputs, LIMITS.nodes))];
   }
 
   #withdraw(node?: number): void {
@@ -362,22 +386,20 @@ export class Conductor {
   }
 
   /** Reads the whole log of this workflow anew. */
-  async #rebuild(): Promise<{ outcomes: number; withdrawn: boolean }> {
+  async #rebuild(): Promise<{ isUntouched: boolean }> {
     this.#heard ??= [];
     const loaded = await loadFacts(this.#ports.facts, this.workflow);
     const scheduler = new Scheduler(this.definition, this.workflow, this.submittedAt);
     scheduler.begin();
     this.#timeouts = 0;
     let withdrawn = false;
-    let finish: FinalState | undefined;
     for (const fact of loaded.facts) {
       if (fact.is === "control") this.#noteTime(fact);
-      for (const effect of scheduler.apply(fact)) {
-        withdrawn ||= effect.is === "withdraw";
-        if (effect.is === "finish") finish = effect.state;
-      }
+      for (const effect of scheduler.apply(fact)) withdrawn ||= effect.is === "withdraw";
     }
-    if (this.#closed) return { outcomes: loaded.outcomes, withdrawn };
+    const { finished } = scheduler;
+    const isUntouched = loaded.outcomes + loaded.controls === 0;
+    if (this.#closed) return { isUntouched };
     this.#scheduler = scheduler;
     this.#controls = loaded.controls;
     this.#takeReady();
@@ -387,17 +409,15 @@ export class Conductor {
     for (const effect of scheduler.open()) {
       if (this.#isCurrent(effect.node, effect.attempt)) this.#enqueue(effect);
     }
+    if (withdrawn) await this.#withdrawStale();
     const heard = this.#heard;
     this.#heard = undefined;
     for (const hint of heard) this.#onHint(hint);
-    if (scheduler.finished !== undefined || this.definition.graph.size === 0) {
-      await this.#finish(finish ?? scheduler.finished ?? "SUCCESS");
-    } else {
-      this.#setState(
-        scheduler.paused ? "PAUSED" : loaded.facts.length > 0 ? "RUNNING" : this.#state,
-      );
+    if (finished !== undefined) await this.#finish(finished);
+    else if (scheduler.finished === undefined) {
+      this.#setState(scheduler.paused ? "PAUSED" : isUntouched ? this.#state : "RUNNING");
     }
-    return { outcomes: loaded.outcomes, withdrawn };
+    return { isUntouched };
   }
 
   #noteTime({ control, at }: Fact & { is: "control" }): void {
@@ -410,9 +430,9 @@ export class Conductor {
   /** After a control fact. */
   async #refresh(): Promise<void> {
     if (this.#heard !== undefined || this.#closed) return;
-    const { withdrawn } = await this.#rebuild();
-    if (withdrawn) await this.#withdrawStale();
-    this.#pump();
+    await this.#rebuild();
+    if (this.#isTakingOver) await this.#takeOver({ isFirst: false });
+    else this.#pump();
     await this.show({ now: true });
   }
 
@@ -484,3 +504,4 @@ export class Conductor {
 }
 
 const NULL = new TextEncoder().encode("null");
+const decoder = new TextDecoder();

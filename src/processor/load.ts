@@ -48,10 +48,13 @@ export async function loadFacts(facts: Facts, workflow: string): Promise<LoadedF
     facts.next(outcomesOf(workflow), 0),
     facts.next(controlsOf(workflow), 0),
   ]);
-  const [outcomes, controls] = await Promise.all([
-    firstOutcome === undefined ? [] : facts.scan(outcomesOf(workflow)),
-    firstControl === undefined ? [] : facts.scan(controlsOf(workflow), { bodies: true }),
-  ]);
+  // Outcomes last: whatever was recorded before a control fact that is taken into account must be, too.
+  const controls = firstControl === undefined
+    ? []
+    : await facts.scan(controlsOf(workflow), { bodies: true });
+  const outcomes = firstOutcome === undefined && firstControl === undefined
+    ? []
+    : await facts.scan(outcomesOf(workflow));
   const withFailures = await Promise.all(outcomes.map((stored) => withFailure(facts, stored)));
   const all = [...withFailures, ...controls].sort((a, b) => a.seq - b.seq);
   return {

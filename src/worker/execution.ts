@@ -5,7 +5,8 @@ import { exactJson } from "../core/json.ts";
 import { failureOf } from "../core/records.ts";
 import { fill } from "../core/template.ts";
 import type { Clock } from "../ports.ts";
-import { type CurrentTask, runAs } from "./current_task.ts";
+import type { Attempt } from "./attempt.ts";
+import { runAs } from "./current_task.ts";
 import type { Handler } from "./verdict.ts";
 
 export type Executed =
@@ -15,8 +16,7 @@ export type Executed =
 export interface Execution {
   readonly handler: Handler;
   readonly signature: SignatureRecord;
-  readonly current: CurrentTask;
-  readonly abort: AbortController;
+  readonly attempt: Attempt;
   readonly resultOf: (node: number) => unknown;
   readonly clock: Clock;
   /** Bytes of the largest result. */
@@ -27,10 +27,10 @@ const encoder = new TextEncoder();
 
 /** Synchronous handlers cost no turn of the event loop. */
 export function execute(execution: Execution): Executed | Promise<Executed> {
-  const { signature, current, handler, resultOf, maxResult } = execution;
+  const { signature, attempt, handler, resultOf, maxResult } = execution;
   try {
     const args = fill(signature.args, signature.inputs ?? [], resultOf) as unknown[];
-    const returned = runAs(current, () => call(handler, signature.calls ?? "once", args));
+    const returned = runAs(attempt, () => call(handler, signature.calls ?? "once", args));
     if (!isPromiseLike(returned)) return encodeResult(returned, maxResult);
     return settle(execution, returned);
   } catch (error) {
@@ -66,31 +66,31 @@ async function sequentially(items: unknown, call: (item: unknown) => unknown): P
   return results;
 }
 
-/** Whichever comes first: the handler's end, the time-out, or an abort that the handler ignores for too long. */
-async function settle(
-  { signature, abort, clock, maxResult }: Execution,
+/** Whichever comes first: the handler's end, the time-out, or being cut off. */
+function settle(
+  { signature: { timeoutMs }, attempt, clock, maxResult }: Execution,
   returned: PromiseLike<unknown>,
 ): Promise<Executed> {
-  const { timeoutMs } = signature;
-  let cancel = () => {};
-  const late = new Promise<Executed>((resolve) => {
-    if (timeoutMs === undefined) return;
-    cancel = clock.after(timeoutMs, () => {
-      const error = new Error(`ran longer than its timeout of ${timeoutMs} ms`);
-      error.name = "TimeoutError";
-      abort.abort(error);
-      resolve({ is: "failed", failure: { name: error.name, message: error.message } });
-    });
+  return new Promise((resolve) => {
+    let cancel = () => {};
+    const end = (executed: Executed) => {
+      cancel();
+      resolve(executed);
+    };
+    attempt.onCutOff = (error) => end({ is: "failed", failure: failureOf(error) });
+    if (timeoutMs !== undefined) {
+      cancel = clock.after(timeoutMs, () => {
+        const error = new Error(`ran longer than its timeout of ${timeoutMs} ms`);
+        error.name = "TimeoutError";
+        error.stack = undefined; // It would show this timer, not the handler.
+        attempt.cutOff(error);
+      });
+    }
+    Promise.resolve(returned).then(
+      (result) => end(encodeResult(result, maxResult)),
+      (error) => end({ is: "failed", failure: failureOf(error) }),
+    );
   });
-  const done = Promise.resolve(returned).then(
-    (result) => encodeResult(result, maxResult),
-    (error): Executed => ({ is: "failed", failure: failureOf(error) }),
-  );
-  try {
-    return await (timeoutMs === undefined ? done : Promise.race([done, late]));
-  } finally {
-    cancel();
-  }
 }
 
 /** What JSON cannot carry exactly is refused, not bent; nothing becomes null. Trying again would not help. */

@@ -3,21 +3,16 @@
  * repeats the task, and the second outcome is refused by the log. Knows nothing of workflows but the names in messages.
  */
 import { type Duration, durationMs } from "../core/duration.ts";
-import { InvalidOptionError, type RecordedFailure } from "../core/errors.ts";
+import { InvalidOptionError } from "../core/errors.ts";
 import { checkId, quote } from "../core/ids.ts";
 import { exactJson } from "../core/json.ts";
 import { outcomeKey, parseKey } from "../core/keys.ts";
 import { DEFAULT_QUEUE, refuseUnknown } from "../core/options.ts";
-import {
-  failureOf,
-  readControl,
-  readOutcomeNote,
-  writeFailure,
-  writeOutcomeNote,
-} from "../core/records.ts";
+import { readControl, readOutcomeNote, writeFailure, writeOutcomeNote } from "../core/records.ts";
+import type { Control } from "../core/scheduler.ts";
 import type { AnyTask } from "../core/task.ts";
 import type { Cancel, Hint, Intake, Ports, TaskDelivery } from "../ports.ts";
-import type { CurrentTask } from "./current_task.ts";
+import { Attempt } from "./attempt.ts";
 import { execute, type Executed } from "./execution.ts";
 import { type Handler, judge, type Verdict } from "./verdict.ts";
 
@@ -42,13 +37,16 @@ interface InHand {
   heldAt: number;
   startedAt: number | undefined;
   told: boolean;
-  abort: AbortController | undefined;
+  attempt: Attempt | undefined;
+  isCleanup: boolean;
 }
 
 const encoder = new TextEncoder();
 const WATCH_MS = 250;
 const NEWER_DELAY_MS = 5_000;
 const UNAVAILABLE_DELAY_MS = 1_000;
+/** How long a task that was told to stop may take to end. */
+const ABORT_GRACE_MS = 5_000;
 
 export class Worker {
   readonly id: string;
@@ -116,7 +114,7 @@ export class Worker {
     ]);
     cancel();
     for (const held of [...this.#inHand]) {
-      held.abort?.abort(new Error("the worker is stopping"));
+      held.attempt?.abort(new Error("the worker is stopping"));
       this.#drop(held);
     }
     this.#state = "stopped";
@@ -134,7 +132,8 @@ export class Worker {
       heldAt: this.#ports.clock.monotonic(),
       startedAt: undefined,
       told: false,
-      abort: undefined,
+      attempt: undefined,
+      isCleanup: false,
     };
     this.#inHand.add(held);
     this.#watchSoon();
@@ -223,83 +222,60 @@ export class Worker {
     verdict: Verdict & { is: "run" },
     fetched: ReadonlyMap<number, unknown>,
   ): Executed | Promise<Executed> {
-    const { handler, signature, message } = verdict;
-    held.abort = new AbortController();
+    const { handler, signature, message, address } = verdict;
+    held.attempt = new Attempt(address, signature, message.workflow, (value) => {
+      const topic = `progress.${address.workflow}.${address.node}.${address.attempt}`;
+      this.#ports.hints.tell(topic, encoder.encode(exactJson(value, "progress")));
+    });
+    held.isCleanup = message.isCleanup;
     return execute({
       handler,
       signature,
-      current: this.#current(verdict, held.abort.signal),
-      abort: held.abort,
+      attempt: held.attempt,
       resultOf: (node) => fetched.has(node) ? fetched.get(node) : message.results[node],
       clock: this.#ports.clock,
       maxResult: this.#ports.maxRecord,
     });
   }
 
-  #current(
-    { address, signature, message }: Verdict & { is: "run" },
-    signal: AbortSignal,
-  ): CurrentTask {
-    const { workflow, node, attempt, queue } = address;
-    return {
-      workflowId: workflow,
-      workflowName: message.workflow.workflowName,
-      node,
-      taskName: signature.task,
-      queue,
-      attempt,
-      nodeKey: `${workflow}.${node}`,
-      idempotencyKey: `${workflow}.${node}.${attempt}`,
-      signal,
-      payload: signature.payload,
-      workflowPayload: message.workflow.workflowPayload,
-      progress: (value) =>
-        this.#ports.hints.tell(
-          `progress.${workflow}.${node}.${attempt}`,
-          encoder.encode(exactJson(value, "progress")),
-        ),
-    };
-  }
-
   /** The handler is done: its slot is free. The message stays in hand until its outcome is recorded. */
   #end(held: InHand, verdict: Verdict, executed: Executed | undefined): void {
     this.#running--;
     if (executed === undefined || !("address" in verdict)) this.#release(held);
-    else if (this.#inHand.has(held)) void this.#record(held, verdict, executed);
+    else if (this.#inHand.has(held)) this.#record(held, verdict, executed);
     const next = this.#state === "started" ? this.#waiting.shift() : undefined;
     if (next !== undefined) this.#begin(next);
   }
 
   /** Recorded before the ack: a crash in between repeats the task, and the second outcome is refused. */
-  async #record(
-    held: InHand,
-    { address }: Verdict & { is: "run" | "fail" },
-    executed: Executed,
-  ): Promise<void> {
-    const { facts, clock, log } = this.#ports;
+  #record(held: InHand, { address }: Verdict & { is: "run" | "fail" }, executed: Executed): void {
     const { workflow, node, attempt } = address;
+    const key = outcomeKey(workflow, node, attempt);
     const note = writeOutcomeNote({
       is: executed.is,
       startedAt: held.startedAt!,
-      endedAt: clock.now(),
+      endedAt: this.#ports.clock.now(),
       sentNs: held.task.sentNs,
       worker: this.id,
     });
-    const data = executed.is === "succeeded"
-      ? executed.data
-      : writeFailure(executed.failure satisfies RecordedFailure);
-    while (this.#inHand.has(held)) {
-      try {
-        await facts.create(outcomeKey(workflow, node, attempt), data, note);
-        held.task.ack();
-        return this.#release(held);
-      } catch (error) {
-        log("warn", `the outcome of ${workflow}.${node}.${attempt} cannot be recorded yet`, {
-          error: failureOf(error).message,
-        });
-        await new Promise<void>((resolve) => clock.after(UNAVAILABLE_DELAY_MS, resolve));
-      }
-    }
+    const data = executed.is === "succeeded" ? executed.data : writeFailure(executed.failure);
+    this.#write(held, key, data, note);
+  }
+
+  #write(held: InHand, key: string, data: Uint8Array, note: string): void {
+    // Given back meanwhile: whoever gets it next records it.
+    if (!this.#inHand.has(held)) return;
+    const { facts, clock, log } = this.#ports;
+    facts.create(key, data, note).then(
+      () => {
+        if (this.#inHand.has(held)) held.task.ack();
+        this.#release(held);
+      },
+      (error) => {
+        log("warn", `the outcome ${key} cannot be recorded yet`, { error });
+        clock.after(UNAVAILABLE_DELAY_MS, () => this.#write(held, key, data, note));
+      },
+    );
   }
 
   async #quarantine({ task }: InHand, why: string): Promise<void> {
@@ -334,11 +310,14 @@ export class Worker {
     const parsed = parseKey(key);
     const control = readControl(data)?.control;
     if (parsed === undefined || control === undefined) return;
-    for (const { task: { address }, abort } of this.#inHand) {
-      if (address?.workflow !== parsed.workflow || abort === undefined) continue;
-      const concerned = control.is === "cancel" || control.is === "timeout" ||
-        (control.is === "skip" && control.nodes.includes(address.node));
-      if (concerned) abort.abort(new Error(`the workflow's control fact: ${control.is}`));
+    for (const { task: { address }, attempt, isCleanup } of this.#inHand) {
+      if (address?.workflow !== parsed.workflow || attempt === undefined) continue;
+      if (!stops(control, address.node, isCleanup)) continue;
+      const reason = new Error(`the workflow's control fact: ${control.is}`);
+      reason.name = "AbortError";
+      attempt.abort(reason);
+      // Its outcome counts no more: a handler that does not listen must not keep its slot for ever.
+      this.#ports.clock.after(ABORT_GRACE_MS, () => attempt.cutOff(reason));
     }
   }
 
@@ -365,6 +344,23 @@ export class Worker {
     }
     if (this.#inHand.size > 0) this.#watchSoon();
   }
+}
+
+/** Whether a control fact means that this node, while it runs, is to stop. */
+function stops(control: Control, node: number, isCleanup: boolean): boolean {
+  switch (control.is) {
+    case "cancel":
+      return !isCleanup;
+    case "timeout":
+      return true;
+    case "skip":
+      return control.nodes.includes(node);
+    case "pause":
+    case "resume":
+    case "retry":
+      return false;
+  }
+  return control satisfies never;
 }
 
 function handlersOf(tasks: readonly AnyTask[]): ReadonlyMap<string, Handler> {
