@@ -14,6 +14,7 @@ import {
 } from "@nats-io/transport-node";
 import {
   chain,
+  currentTask,
   Dyrygent,
   group,
   type LogLevel,
@@ -131,14 +132,13 @@ class HandWrittenWorker {
         `{"batch":1,"expires":5000000000,"idle_heartbeat":1000000000}`,
         { reply: inbox },
       );
-    this.#nc.subscribe(inbox, {
-      callback: async (_, msg) => {
-        const status = msg.headers?.code;
-        if (status === 100) return;
-        if (status !== 404 && status !== 408) await this.#take(msg);
-        pull();
-      },
-    });
+    const answered = async (msg: Msg) => {
+      const status = msg.headers?.code;
+      if (status === 100) return;
+      if (status !== 404 && status !== 408) await this.#take(msg);
+      pull();
+    };
+    this.#nc.subscribe(inbox, { callback: (_, msg) => void answered(msg) });
     pull();
   }
 
@@ -463,13 +463,19 @@ protocol("the permissions that the page names are enough", async () => {
     const failing = task("failing", (): number => {
       throw new Error("always");
     });
-    const worker = forWorker!.worker({ tasks: [add, sum, failing] });
+    const reporting = task("reporting", async () => {
+      currentTask().progress(0.5);
+      await new Promise((later) => setTimeout(later, 400)); // long enough to be told as started
+    });
+    const worker = forWorker!.worker({ tasks: [add, sum, failing, reporting] });
     const processor = forProcessor!.processor({ retention: 0, tick: { idle: [50, 50] } });
     await Promise.all([worker.start(), processor.start()]);
 
+    await connections[0]!.request("demo.task.default.p5.junk", "not a task");
     const wf = new Workflow("allowed", { payload: "x".repeat(100) });
     const huge = wf.call(task("size", (text: string) => text.length), "x".repeat(600_000));
     wf.call(add, 1, 1).set({ priority: 1 });
+    wf.call(reporting);
     wf.call(failing).after(huge, { on: "failure" });
     wf.call(sum, [huge]).set({ payload: "y".repeat(600) });
     wf.call(add, 1, 1).set({ countdown: "1h" }).named("far");
@@ -480,13 +486,14 @@ protocol("the permissions that the page names are enough", async () => {
     await run.skip(["far"]);
     assert.is((await run.ended()).state, "FAILURE");
     for await (const _ of run.watch()) { /* all of it */ }
+    const junk = await connections[0]!.request("$JS.API.STREAM.INFO.demo_TASKS");
+    assert.is(junk.json<{ state: { messages: number } }>().state.messages, 0);
     assert.match(await message(run), /UnknownTaskError/);
     await run.retryFailed();
     await run.cancel("enough");
     assert.ok((await run.ended()).round === 2);
     for await (const { id } of client!.list()) assert.is(id, "allowed");
     assert.equal((await processor.sweep()).removed, ["allowed"]);
-    await connections[0]!.request("demo.task.default.p5.junk", "not a task");
     await Promise.all([worker.stop(), processor.stop()]);
     await Promise.all(connections.map((nc) => nc.flush()));
     assert.equal(problems, []);

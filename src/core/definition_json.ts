@@ -105,7 +105,9 @@ export function definitionFromJson(json: unknown): Definition {
     const path = `nodes[${i}]`;
     const node = asObject(value, path) as NodeJson;
     const policy = node.policy ?? 0;
-    if (policies[policy] === undefined) refuse(`${path}.policy`, policy, "there is no such policy");
+    if (!isCount(policy, policies.length - 1)) {
+      refuse(`${path}.policy`, policy, "there is no such policy");
+    }
     policyIndexes[i] = policy;
     edges.push(edgesFromJson(node.after, path, i, nodes.length));
     texts.push(policies[policy]!.join === true ? "" : signatureFromJson(node, path, nodes.length));

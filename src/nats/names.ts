@@ -1,5 +1,4 @@
 /** How everything is called on the server: streams, consumers, subjects. Written and read here only. */
-import { isId } from "../core/ids.ts";
 import type { TaskAddress } from "../ports.ts";
 
 export interface Names {
@@ -55,20 +54,19 @@ export function taskSubject(
   return `${names.taskPrefix}${queue}.${laneOf(priority)}.${workflow}.${node}.${attempt}`;
 }
 
+/** Queue, priority, workflow, node, attempt: what follows the prefix in a task's subject. */
+const TASK = /^([\w-]{1,64})\.p(\d)\.([\w-]{1,64})\.(\d{1,9})\.(\d{1,9})$/;
+
 export function parseTaskSubject(names: Names, subject: string): TaskAddress | undefined {
-  if (!subject.startsWith(names.taskPrefix)) return undefined;
-  const [queue, lane, workflow, node, attempt, more] = subject.slice(names.taskPrefix.length).split(
-    ".",
-  );
-  if (attempt === undefined || more !== undefined || !/^p\d$/.test(lane!)) return undefined;
-  if (!isId(queue!) || !isId(workflow!) || !/^\d{1,9}$/.test(node!) || !/^\d{1,9}$/.test(attempt)) {
-    return undefined;
-  }
+  const match = subject.startsWith(names.taskPrefix)
+    ? TASK.exec(subject.slice(names.taskPrefix.length))
+    : null;
+  if (match === null) return undefined;
   return {
-    queue: queue!,
-    priority: Number(lane!.slice(1)),
-    workflow: workflow!,
-    node: Number(node),
-    attempt: Number(attempt),
+    queue: match[1]!,
+    priority: Number(match[2]),
+    workflow: match[3]!,
+    node: Number(match[4]),
+    attempt: Number(match[5]),
   };
 }

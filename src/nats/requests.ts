@@ -238,7 +238,13 @@ function asJson(msg: Msg, what: string): Verdict {
     : { is: "done", value: reply };
 }
 
+/** `{"stream":…` is success, `{"error":…` is not: the one answer that comes with every task is not worth parsing. */
+function isPlainSuccess({ data }: Msg): boolean {
+  return data[2] === 0x73 && data[1] === 0x22;
+}
+
 function asCreated(msg: Msg, what: string): Verdict {
+  if (isPlainSuccess(msg)) return CREATED;
   const reply = msg.json<PublishReply>();
   if (reply.error === undefined) return CREATED;
   const code = reply.error.err_code;

@@ -194,6 +194,7 @@ class Lanes implements Intake {
   #cancelLook: Cancel = () => {};
   /** Wanted by the caller and not asked of any lane. Below zero: lanes have been given their one in advance. */
   #free = 0;
+  #sharing = false;
   #closed = false;
 
   constructor(nc: NatsConnection, clock: Clock, log: Log, options: LanesOptions) {
@@ -215,7 +216,12 @@ class Lanes implements Intake {
 
   want(count: number): void {
     this.#free += count;
-    this.#share();
+    if (this.#sharing) return;
+    this.#sharing = true;
+    queueMicrotask(() => {
+      this.#sharing = false;
+      this.#share();
+    });
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,88 @@
+/**
+ * Tries the built package as a stranger would: packs `npm/`, installs the tarball into an empty project, and runs a real
+ * workflow from it: from JavaScript on Node, from TypeScript (checked and compiled) on Node, and on Deno.
+ *
+ *     npm run build && npm run try-package
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import process from "node:process";
+import { startNatsServer } from "./nats_server.ts";
+
+/** Valid TypeScript and valid JavaScript: the same program is tried as both. */
+const PROGRAM = `
+import { connect } from "@nats-io/transport-node";
+import { chain, chord, Dyrygent, task } from "nats-dyrygent";
+import { runLocally } from "nats-dyrygent/testing";
+
+const add = task("add", (...[a, b]/*: number[] */) => (a ?? 0) + (b ?? 0));
+const sum = task("sum", (xs/*: number[] */) => xs.reduce((a, b) => a + b, 0));
+const canvas = () => chain(chord([add.s(1, 2), add.s(3, 4)], sum.s()), add.si(20, 22));
+
+const nc = await connect({ servers: process.env.NATS_URL ?? "" });
+const app = await Dyrygent.open(nc, { namespace: process.env.NAMESPACE ?? "try" });
+const worker = app.worker({ tasks: [add, sum] });
+const processor = app.processor();
+await worker.start();
+await processor.start();
+const run = await app.submit(canvas());
+const result/*: number */ = await run.result();
+const local = await runLocally(canvas(), { tasks: [add, sum] });
+await worker.stop();
+await processor.stop();
+await nc.close();
+console.log(\`result \${result}, locally \${local.result}, \${local.state}\`);
+`;
+const EXPECTED = "result 42, locally 42, SUCCESS";
+
+const root = process.cwd();
+
+/** @throws {Error} with the command and all it said, when it fails. */
+function run(cwd: string, env: Record<string, string>, program: string, ...args: string[]): string {
+  const { status, stdout, stderr, error } = spawnSync(program, args, {
+    cwd,
+    env: { ...process.env, ...env },
+    encoding: "utf8",
+    timeout: 120_000,
+  });
+  if (status === 0) return stdout;
+  throw new Error(
+    `${program} ${args.join(" ")} in ${cwd} failed (${error?.message ?? `status ${status}`}):\n${stdout}\n${stderr}`,
+  );
+}
+
+function expectResult(how: string, output: string): void {
+  if (output.trim().split("\n").at(-1) !== EXPECTED) {
+    throw new Error(`${how} printed ${JSON.stringify(output)}, not ${JSON.stringify(EXPECTED)}`);
+  }
+  console.log(`ok  ${how}`);
+}
+
+const folder = mkdtempSync(join(tmpdir(), "nats-dyrygent-try-"));
+const server = await startNatsServer();
+try {
+  const { version, devDependencies } = JSON.parse(readFileSync("package.json", "utf8"));
+  run(join(root, "npm"), {}, "npm", "pack", "--pack-destination", folder);
+  const tarball = join(folder, `nats-dyrygent-${version}.tgz`);
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "stranger", private: true, type: "module" }));
+  const others = ["@nats-io/transport-node", "typescript", "@types/node"].map((name) => `${name}@${devDependencies[name]}`);
+  run(folder, {}, "npm", "install", "--no-audit", "--no-fund", tarball, ...others);
+  const env = (namespace: string) => ({ NATS_URL: server.url, NAMESPACE: namespace });
+
+  writeFileSync(join(folder, "app.js"), PROGRAM);
+  expectResult("JavaScript on Node", run(folder, env("js"), process.execPath, "app.js"));
+
+  writeFileSync(join(folder, "typed.ts"), PROGRAM.replaceAll(/\/\*(: .*?)\*\//g, "$1"));
+  const flags = ["--strict", "--target", "es2022", "--module", "nodenext", "--types", "node", "--skipLibCheck", "--outDir", "out"];
+  run(folder, {}, process.execPath, "node_modules/typescript/bin/tsc", ...flags, "typed.ts");
+  expectResult("TypeScript on Node", run(folder, env("ts"), process.execPath, "out/typed.js"));
+
+  const deno = resolve(root, "node_modules/deno/bin.cjs");
+  const typed = run(folder, env("deno"), process.execPath, deno, "run", "-A", "--node-modules-dir=manual", "typed.ts");
+  expectResult("TypeScript on Deno", typed);
+} finally {
+  await server.stop();
+  if (process.exitCode === undefined) rmSync(folder, { recursive: true, force: true });
+}

@@ -1,0 +1,328 @@
+/** Who runs what, and when: queues, priorities, slots, and what becomes of tasks in hand when a worker goes away. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { group, type Run, task, TaskError, Workflow } from "nats-dyrygent";
+import { eventually, Moment, rejection, type Scope, TestServer } from "./server.ts";
+import { add, arithmetic } from "./tasks.ts";
+
+const tests = new TestServer();
+test.after(() => tests.stop());
+
+/** Messages of a lane that are with workers now. */
+async function inHand(scope: Scope, consumer = "p5-default"): Promise<number> {
+  const { consumers } = await jetstreamManager(await scope.raw);
+  return (await consumers.info(`${scope.namespace}_TASKS`, consumer)).num_ack_pending;
+}
+
+test(
+  "a task runs only where its queue is served",
+  tests.scope(async (scope) => {
+    const seen: string[] = [];
+    const named = (worker: string) =>
+      task("where", (queue: string) => void seen.push(`${worker} ran ${queue}`));
+    const app = await scope.open();
+    await scope.processor(app);
+    const where = named("?");
+    const queues = ["default", "fast", "io-9"];
+    const run = await app.submit(group(queues.map((queue) => where.s(queue).set({ queue }))));
+    await scope.worker(app, { tasks: [named("a")], queues: ["fast"] });
+    await run.result("where-1");
+    await scope.worker(app, { tasks: [named("b")], queues: ["io-9", "default"] });
+    await run.result();
+    assert.equal(seen.sort(), ["a ran fast", "b ran default", "b ran io-9"]);
+  }),
+);
+
+test(
+  "a task of any priority runs, also when its lane is new to the workers",
+  tests.scope(async (scope) => {
+    const app = await scope.running({ tasks: arithmetic });
+    const priorities = Array.from({ length: 10 }, (_, i) => i);
+    const run = await app.submit(group(priorities.map((p) => add.s(p, 0).set({ priority: p }))));
+    assert.equal(await run.result(), priorities);
+  }),
+);
+
+test(
+  "urgent tasks overtake those that wait, but for what a worker holds already",
+  tests.scope(async (scope) => {
+    const order: number[] = [];
+    const begun = new Moment("the first task began");
+    const goOn = new Moment("the first task may end");
+    const step = task("step", async (priority: number) => {
+      begun.come();
+      await goOn.wait;
+      order.push(priority);
+    });
+    const app = await scope.open();
+    await scope.processor(app);
+    const submit = (priority: number, n: number) =>
+      app.submit(group(Array.from({ length: n }, () => step.s(priority).set({ priority }))));
+    const low = await submit(1, 10);
+    await scope.worker(app, { tasks: [step], concurrency: 1, prefetch: 0 });
+    await begun.reached();
+    const runs = [low, await submit(5, 10), await submit(9, 10)];
+    await eventually("all are queued", async () => (await scope.contents()).tasks === 30);
+    // The worker has heard of the new lanes once it holds a message of each.
+    for (const lane of ["p5-default", "p9-default"]) {
+      await eventually(`it holds one of ${lane}`, async () => await inHand(scope, lane) === 1);
+    }
+    goOn.come();
+    for (const run of runs) await run.result();
+    const overtaken = order.slice(1, 11).filter((priority) => priority !== 9);
+    assert.ok(overtaken.length <= 2, `order: ${order}`);
+    const middle = order.slice(11, 21).filter((priority) => priority === 1);
+    assert.ok(middle.length <= 2, `order: ${order}`);
+  }),
+);
+
+test(
+  "a worker runs as many tasks at once as it has slots, and never more",
+  tests.scope(async (scope) => {
+    let running = 0;
+    let most = 0;
+    const busy = task("busy", async () => {
+      most = Math.max(most, ++running);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      running--;
+    });
+    const app = await scope.running({ tasks: [busy], concurrency: 7 });
+    await (await app.submit(group(Array.from({ length: 100 }, () => busy.s())))).result();
+    assert.is(most, 7);
+  }),
+);
+
+test(
+  "workers share a queue: no task runs twice",
+  tests.scope(async (scope) => {
+    const runs: [worker: number, n: number][] = [];
+    const app = await scope.open();
+    await scope.processor(app);
+    const step = (worker: number) =>
+      task("step", async (n: number) => {
+        runs.push([worker, n]);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        return n;
+      });
+    for (const worker of [1, 2, 3]) {
+      await scope.worker(await scope.open(), { tasks: [step(worker)], concurrency: 8 });
+    }
+    const numbers = Array.from({ length: 300 }, (_, i) => i);
+    const run = await app.submit(group(numbers.map((n) => step(0).s(n))));
+    assert.equal(await run.result(), numbers);
+    assert.equal(runs.map(([, n]) => n).sort((a, b) => a - b), numbers);
+    assert.is(new Set(runs.map(([worker]) => worker)).size, 3);
+  }),
+);
+
+test(
+  "a worker that stops waits for what runs, and gives back at once what does not",
+  tests.scope(async (scope) => {
+    const began = new Moment("the first task began");
+    const goOn = new Moment("the first task may end");
+    const ranOn: Record<string, number[]> = { first: [], second: [] };
+    const step = (worker: "first" | "second") =>
+      task("step", async (n: number) => {
+        ranOn[worker]!.push(n);
+        began.come();
+        if (worker === "first") await goOn.wait;
+      });
+    const app = await scope.open({ taskLease: "30s" });
+    await scope.processor(app);
+    const first = app.worker({ tasks: [step("first")], concurrency: 1, prefetch: 5 });
+    await first.start();
+    const run = await app.submit(group([0, 1, 2, 3].map((n) => step("first").s(n))));
+    await began.reached();
+    await eventually("it holds all four", async () => await inHand(scope) === 4);
+    const stopped = first.stop();
+    await scope.worker(app, { tasks: [step("second")] });
+    await eventually("the other runs the rest", () => ranOn["second"]!.length === 3);
+    goOn.come();
+    await stopped;
+    await run.result();
+    assert.is(ranOn["first"]!.length, 1);
+  }),
+);
+
+test(
+  "a worker that may not wait longer aborts what runs, and another runs it again",
+  tests.scope(async (scope) => {
+    const began = new Moment("the task began");
+    const aborted = new Moment<string>("its signal aborted");
+    const endless = task("step", async (_n: number): Promise<string> => {
+      const { currentTask } = await import("nats-dyrygent");
+      const { signal } = currentTask();
+      signal.addEventListener("abort", () => aborted.come(String(signal.reason)));
+      began.come();
+      return new Promise(() => {});
+    });
+    const app = await scope.open({ taskLease: "30s" });
+    await scope.processor(app);
+    const worker = app.worker({ tasks: [endless] });
+    await worker.start();
+    const run = await app.submit(endless.s(1));
+    await began.reached();
+    await worker.stop({ timeout: "50ms" });
+    assert.match(await aborted.reached(), /stopping/);
+    await scope.worker(app, { tasks: [task("step", () => "by another")] });
+    assert.is(await run.result(), "by another");
+  }),
+);
+
+test(
+  "a worker that has stopped takes nothing more",
+  tests.scope(async (scope) => {
+    let calls = 0;
+    const count = task("count", () => ++calls);
+    const app = await scope.open();
+    await scope.processor(app);
+    {
+      await using worker = app.worker({ tasks: [count] });
+      await worker.start();
+      await (await app.submit(count.s())).result();
+    }
+    const run = await app.submit(count.s());
+    await eventually("it is queued", async () => (await scope.contents()).tasks === 1);
+    assert.equal([calls, await inHand(scope)], [1, 0]);
+    await scope.worker(app, { tasks: [count] });
+    assert.is(await run.result(), 2);
+  }),
+);
+
+test(
+  "a task that runs longer than the lease is kept, not run again",
+  tests.scope(async (scope) => {
+    let calls = 0;
+    const long = task("long", async () => {
+      calls++;
+      await new Promise((resolve) => setTimeout(resolve, 1_600));
+      return calls;
+    });
+    const app = await scope.open({ taskLease: "500ms" });
+    await scope.processor(app);
+    await scope.worker(app, { tasks: [long] });
+    await scope.worker(await scope.open({ taskLease: "500ms" }), { tasks: [long] });
+    assert.is(await (await app.submit(long.s())).result(), 1);
+  }),
+);
+
+test(
+  "a task that was delivered too often is recorded as failed, not run",
+  tests.scope(async (scope) => {
+    let calls = 0;
+    const began = new Moment("the task began");
+    const poison = task("poison", () => {
+      calls++;
+      began.come();
+      return new Promise<void>(() => {});
+    });
+    const app = await scope.open({ taskLease: "500ms" });
+    await scope.processor(app);
+    const nc = await scope.connect();
+    const doomed = (await scope.open({ taskLease: "500ms" }, nc)).worker({ tasks: [poison] });
+    await doomed.start();
+    const run = await app.submit(poison.s());
+    await began.reached();
+    await nc.close(); // As if the task had killed it: nothing is given back.
+    await scope.worker(app, { tasks: [poison], maxDeliveries: 1 });
+    const error = await rejection(run.result(0)) as TaskError;
+    assert.is(error.remoteName, "WorkerLostError");
+    assert.match(error.remoteMessage, /delivered 2 times/);
+    assert.is(calls, 1);
+  }),
+);
+
+test(
+  "an outcome that was recorded before its worker died is not worked for again",
+  tests.scope(async (scope) => {
+    let calls = 0;
+    const count = task("count", () => ++calls);
+    const app = await scope.open({ taskLease: "500ms" });
+    await scope.processor(app);
+    // A worker whose acknowledgements are lost: it dies between recording and acknowledging.
+    const nc = await scope.connect();
+    const mute = new Proxy(nc, {
+      get(target, key) {
+        if (key === "publish") {
+          return (subject: string, ...rest: unknown[]) =>
+            subject.startsWith("$JS.ACK.") ||
+            Reflect.apply(target.publish, target, [subject, ...rest]);
+        }
+        const value = Reflect.get(target, key);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    const worker = (await scope.open({ taskLease: "500ms" }, mute)).worker({ tasks: [count] });
+    await worker.start();
+    const run = await app.submit(count.s());
+    assert.is(await run.result(), 1);
+    assert.is(await inHand(scope), 1);
+    await nc.close();
+    await scope.worker(app, { tasks: [count] });
+    await scope.rest();
+    assert.is(calls, 1);
+  }),
+);
+
+test(
+  "a huge workflow does not hold up a small one that comes after it",
+  tests.scope(async (scope) => {
+    const ran: string[] = [];
+    const step = task("step", async (what: string) => {
+      ran.push(what);
+      await new Promise((resolve) => setTimeout(resolve));
+    });
+    const app = await scope.running({ tasks: [step], concurrency: 4 }, { window: 50 });
+    const huge = await app.submit(group(Array.from({ length: 1_000 }, () => step.s("huge"))));
+    await eventually("the huge one runs", () => ran.length > 0);
+    const small = await app.submit(step.s("small"));
+    await small.result();
+    assert.ok(ran.indexOf("small") < 500, `after ${ran.indexOf("small")} others`);
+    await huge.result();
+  }),
+);
+
+test(
+  "a processor that stops hands its workflows over at once",
+  tests.scope(async (scope) => {
+    const app = await scope.open({ tickLease: "30s" });
+    await scope.worker(app, { tasks: arithmetic, queues: ["default", "late"] });
+    const first = app.processor();
+    await first.start();
+    const goOn = new Moment("the task may end");
+    const began = new Moment("the task began");
+    const gate = task("gate", async () => {
+      began.come();
+      await goOn.wait;
+      return 1;
+    });
+    await scope.worker(app, { tasks: [gate], queues: ["gate"] });
+    const wf = new Workflow("handed-over");
+    wf.call(add, wf.call(gate).set({ queue: "gate" }), 1);
+    const run: Run = await app.submit(wf);
+    await began.reached();
+    await first.stop();
+    await scope.processor(app);
+    goOn.come();
+    assert.is(await run.result(), 2);
+  }),
+);
+
+test(
+  "a processor that is stopped and whose connection is closed right after has handed over, too",
+  tests.scope(async (scope) => {
+    const app = await scope.open({ tickLease: "30s" });
+    const nc = await scope.connect();
+    const first = (await scope.open({ tickLease: "30s" }, nc)).processor();
+    await first.start();
+    const runs = await Promise.all([1, 2, 3].map((n) => app.submit(add.s(n, n))));
+    await eventually("all are queued", async () => (await scope.contents()).tasks === 3);
+    await first.stop();
+    await nc.close();
+    await scope.running({ tasks: arithmetic });
+    for (const run of runs) assert.is(await run.result() > 0, true);
+  }),
+);
+
+test.run();
