@@ -18,6 +18,7 @@ import {
   Dyrygent,
   group,
   type LogLevel,
+  type Node,
   type Run,
   starmap,
   task,
@@ -214,7 +215,10 @@ class HandWrittenWorker {
     const hdrs = headers();
     hdrs.set("Nats-Expected-Last-Subject-Sequence", "0");
     hdrs.set("Dyrygent-Outcome", note);
-    const reply = await this.#nc.request(`$KV.${this.#ns}.${key}`, data, { headers: hdrs });
+    const reply = await this.#nc.request(`$KV.${this.#ns}.${key}`, data, {
+      headers: hdrs,
+      timeout: 5_000,
+    });
     const { error } = reply.json<{ error?: { err_code: number } }>();
     if (error !== undefined && ![10071, 10164].includes(error.err_code)) {
       throw new Error(`not recorded: ${error.err_code}`);
@@ -355,11 +359,12 @@ protocol("a worker written from the page runs what our processor conducts", asyn
     const later = wf.call(add, 1, 1).set({ countdown: "1h" });
     const many = Array.from({ length: 6 }, (_, i) => wf.call(add, i, 1));
     const counted = wf.call(count, text, [...many, later]);
-    const [, last] = wf.add(chain(
+    const ends: readonly Node[] = wf.add(chain(
       group(Array.from({ length: 9 }, (_, i) => add.s(i, i))),
       group([sum.s(), starmap(add, [[1, 2], [3, 4]])]),
     ));
-    const nobody = wf.call(nothing).after(last!);
+    const last = ends.at(-1)!;
+    const nobody = wf.call(nothing).after(last);
     const processor = app.processor();
     await processor.start();
     const run = await app.submit(wf.output({ counted, last, nobody }));
@@ -367,7 +372,7 @@ protocol("a worker written from the page runs what our processor conducts", asyn
     const value = await run.result();
     await processor.stop();
 
-    assert.equal(value as unknown, { counted: [6_000, 7, null], last: [3, 7], nobody: null });
+    assert.equal(value, { counted: [6_000, 7, null], last: [3, 7], nobody: null });
     assert.ok(worker.bodies.some((body) => "attempts" in body), "no message named an attempt");
     assert.ok(worker.bodies.some((body) => "results" in body), "no message brought a result");
     assert.equal(worker.read.map((key) => key.slice(run.id.length)), [".r.0.2"]);
@@ -386,7 +391,10 @@ protocol("its failures count, and a second outcome is refused", async ({ server 
     assert.match(await message(run), /UnknownTaskError: never heard of it/);
     const hdrs = headers();
     hdrs.set("Nats-Expected-Last-Subject-Sequence", "0");
-    const again = await nc.request("$KV.byhand.unknown.r.0.1", "2", { headers: hdrs });
+    const again = await nc.request("$KV.byhand.unknown.r.0.1", "2", {
+      headers: hdrs,
+      timeout: 5_000,
+    });
     assert.is(again.json<{ error: { err_code: number } }>().error.err_code, 10071);
     const put = await nc.request("$KV.byhand.unknown.r.0.1", "2");
     assert.is(put.json<{ error: { err_code: number } }>().error.err_code, 10077);
@@ -423,7 +431,7 @@ protocol("a definition submitted by hand, in two records, runs", async ({ server
     const once = async (subject: string, data: string) => {
       const hdrs = headers();
       hdrs.set("Nats-Expected-Last-Subject-Sequence", "0");
-      const reply = (await nc.request(subject, data, { headers: hdrs })).json<
+      const reply = (await nc.request(subject, data, { headers: hdrs, timeout: 5_000 })).json<
         { error?: unknown }
       >();
       assert.is(reply.error, undefined);

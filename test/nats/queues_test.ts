@@ -66,11 +66,11 @@ test(
     await eventually("all are queued", async () => (await scope.contents()).tasks === 30);
     // The worker has heard of the new lanes once it holds a message of each.
     for (const lane of ["p5-default", "p9-default"]) {
-      await eventually(`it holds one of ${lane}`, async () => await inHand(scope, lane) === 1);
+      await eventually(`it holds one of ${lane}`, async () => await inHand(scope, lane) > 0);
     }
     goOn.come();
     for (const run of runs) await run.result();
-    const overtaken = order.slice(1, 11).filter((priority) => priority !== 9);
+    console.log(order.join(''));const overtaken = order.slice(1, 11).filter((priority) => priority !== 9);
     assert.ok(overtaken.length <= 2, `order: ${order}`);
     const middle = order.slice(11, 21).filter((priority) => priority === 1);
     assert.ok(middle.length <= 2, `order: ${order}`);
@@ -320,8 +320,9 @@ test(
     await eventually("all are queued", async () => (await scope.contents()).tasks === 3);
     await first.stop();
     await nc.close();
-    await scope.running({ tasks: arithmetic });
-    for (const run of runs) assert.is(await run.result() > 0, true);
+    await scope.worker(app, { tasks: arithmetic });
+    await scope.processor(app);
+    assert.equal(await Promise.all(runs.map((run) => run.result())), [2, 4, 6]);
   }),
 );
 
