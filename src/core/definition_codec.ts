@@ -24,7 +24,7 @@ import { isId } from "./ids.ts";
 import { exactJson } from "./json.ts";
 import { isCount, LIMITS } from "./limits.ts";
 import { type Policy, policyFlaw } from "./options.ts";
-import { foldRuns, type Run, unfoldRuns } from "./runs.ts";
+import { countRuns, foldRuns, type Run, unfoldRuns } from "./runs.ts";
 import { isTemplate, type Template } from "./template.ts";
 
 export const DEFINITION_VERSION = 1;
@@ -293,12 +293,6 @@ function assemble(head: Head, records: readonly Uint8Array[]): Definition {
   const taken = new Set<string>();
   const signatures = new StoredSignatures(size);
   let edgeCount = 0;
-  // Few bytes can stand for very many edges: they are counted as they come.
-  const add = (into: PackedEdge[], more: readonly PackedEdge[]) => {
-    edgeCount += more.length;
-    if (edgeCount > LIMITS.edges) throw unreadable(`it has more than ${LIMITS.edges} edges`);
-    for (const edge of more) into.push(edge);
-  };
   records.forEach((record, i) => {
     const structureAt = i === 0 ? lineEnd(record, 0) + 1 : 0;
     const { json, end } = firstLine(record, structureAt);
@@ -310,16 +304,18 @@ function assemble(head: Head, records: readonly Uint8Array[]): Definition {
     ) {
       throw unreadable(`structure ${i} does not continue at node ${first}`);
     }
-    for (const runs of structure.after) {
-      const into: PackedEdge[] = [];
-      add(into, unpack(runs, "success", size));
-      edges.push(into);
-    }
+    // Few bytes can stand for very many edges: they are counted before they are unfolded.
+    for (const runs of structure.after) edgeCount += countRuns(runs);
+    if (edgeCount > LIMITS.edges) throw unreadable(`it has more than ${LIMITS.edges} edges`);
+    for (const runs of structure.after) edges.push(unpack(runs, "success", size));
     for (const [node, other] of Object.entries(structure.afterOther ?? {})) {
       const into = edges[Number(node)];
       if (into === undefined) throw unreadable(`edges of unknown node ${node}`);
       for (const kind of ["done", "failure"] as const) {
-        if (other[kind] !== undefined) add(into, unpack(other[kind], kind, size));
+        if (other[kind] === undefined) continue;
+        edgeCount += countRuns(other[kind]);
+        if (edgeCount > LIMITS.edges) throw unreadable(`it has more than ${LIMITS.edges} edges`);
+        for (const edge of unpack(other[kind], kind, size)) into.push(edge);
       }
     }
     const local = structure.policies.map((policy) => {

@@ -29,6 +29,13 @@ export function foldRuns(numbers: ArrayLike<number>): Run[] {
   return runs;
 }
 
+/** How many numbers `runs` stands for; whether they are runs at all shows when they are unfolded. */
+export function countRuns(runs: readonly Run[]): number {
+  let count = 0;
+  for (const run of runs) count += Array.isArray(run) && run[1] > 0 ? run[1] : 1;
+  return count;
+}
+
 /** The inverse of {@link foldRuns}. Returns undefined for what is not a list of runs, or has over `limit` numbers. */
 export function unfoldRuns(runs: unknown, limit: number): number[] | undefined {
   if (!Array.isArray(runs)) return undefined;

@@ -54,6 +54,8 @@ interface Held {
   parkedUntil: number | undefined;
   idleMs: number;
   busy: boolean;
+  /** It takes one of the places that the intake may fill. */
+  takesPlace: boolean;
 }
 
 const encoder = new TextEncoder();
@@ -203,6 +205,7 @@ export class Processor {
       parkedUntil: undefined,
       idleMs: this.#options.idleMs[0],
       busy: true,
+      takesPlace: true,
     };
     this.#held.set(tick.workflow, held);
     this.#activate(held);
@@ -216,10 +219,10 @@ export class Processor {
   #onTickAgain(held: Held, tick: TickDelivery, now: number): void {
     held.tick = tick;
     held.extendedAt = now;
-    if (held.parkedUntil === undefined) {
-      // It took a place of the intake that is taken already.
-      this.#intake?.want(1);
-    } else {
+    // The tick was let in on a place of its own.
+    this.#leavePlace(held);
+    held.takesPlace = true;
+    if (held.parkedUntil !== undefined) {
       held.parkedUntil = undefined;
       this.#activate(held);
     }
@@ -371,7 +374,14 @@ export class Processor {
     if (this.#held.get(held.tick.workflow) !== held) return;
     held.conductor?.close();
     this.#held.delete(held.tick.workflow);
-    if (this.#active.delete(held)) this.#intake?.want(1);
+    this.#active.delete(held);
+    this.#leavePlace(held);
+  }
+
+  #leavePlace(held: Held): void {
+    if (!held.takesPlace) return;
+    held.takesPlace = false;
+    this.#intake?.want(1);
   }
 
   #park(held: Held, conductor: Conductor): void {
@@ -387,7 +397,8 @@ export class Processor {
     );
     held.tick.giveBack(delayMs);
     held.parkedUntil = clock.monotonic() + delayMs;
-    if (this.#active.delete(held)) this.#intake?.want(1);
+    this.#active.delete(held);
+    this.#leavePlace(held);
     void conductor.show().catch(() => {});
   }
 
