@@ -6,7 +6,7 @@ import { type Duration, durationMs } from "../core/duration.ts";
 import { InvalidOptionError } from "../core/errors.ts";
 import { checkId, quote } from "../core/ids.ts";
 import { exactJson } from "../core/json.ts";
-import { outcomeKey, parseKey } from "../core/keys.ts";
+import { controlsOf, outcomeKey, parseKey } from "../core/keys.ts";
 import { DEFAULT_QUEUE, refuseUnknown } from "../core/options.ts";
 import { readControl, readOutcomeNote, writeFailure, writeOutcomeNote } from "../core/records.ts";
 import type { Control } from "../core/scheduler.ts";
@@ -310,15 +310,31 @@ export class Worker {
     const parsed = parseKey(key);
     const control = readControl(data)?.control;
     if (parsed === undefined || control === undefined) return;
-    for (const { task: { address }, attempt, isCleanup } of this.#inHand) {
-      if (address?.workflow !== parsed.workflow || attempt === undefined) continue;
-      if (!stops(control, address.node, isCleanup)) continue;
-      const reason = new Error(`the workflow's control fact: ${control.is}`);
-      reason.name = "AbortError";
-      attempt.abort(reason);
-      // Its outcome counts no more: a handler that does not listen must not keep its slot for ever.
-      this.#ports.clock.after(ABORT_GRACE_MS, () => attempt.cutOff(reason));
+    for (const held of this.#inHand) {
+      if (held.task.address?.workflow === parsed.workflow) this.#stopIfAsked(held, control);
     }
+  }
+
+  #stopIfAsked({ task: { address }, attempt, isCleanup }: InHand, control: Control): void {
+    if (attempt === undefined || !stops(control, address!.node, isCleanup)) return;
+    const reason = new Error(`the workflow's control fact: ${control.is}`);
+    reason.name = "AbortError";
+    attempt.abort(reason);
+    // Its outcome counts no more: a handler that does not listen must not keep its slot for ever.
+    this.#ports.clock.after(ABORT_GRACE_MS, () => attempt.cutOff(reason));
+  }
+
+  /** A control fact may have been told before the task came here: what takes a while looks once. */
+  async #lookForControls(held: InHand, workflow: string): Promise<void> {
+    const { facts } = this.#ports;
+    if (await facts.next(controlsOf(workflow), 0) === undefined) return;
+    const records = (await facts.scan(controlsOf(workflow), { bodies: true })).sort((a, b) =>
+      a.seq - b.seq
+    );
+    const controls = records.flatMap(({ data }) => readControl(data)?.control ?? []);
+    // What was asked of an earlier round is over.
+    const thisRound = controls.slice(controls.findLastIndex(({ is }) => is === "retry") + 1);
+    for (const control of thisRound) if (this.#inHand.has(held)) this.#stopIfAsked(held, control);
   }
 
   #watchSoon(): void {
@@ -340,6 +356,9 @@ export class Worker {
         held.told = true;
         const { workflow, node, attempt } = held.task.address;
         this.#ports.hints.tell(`started.${workflow}.${node}.${attempt}`, encoder.encode(this.id));
+        this.#lookForControls(held, workflow).catch((error) =>
+          this.#ports.log("debug", `the control facts of ${workflow} cannot be read`, { error })
+        );
       }
     }
     if (this.#inHand.size > 0) this.#watchSoon();
