@@ -99,7 +99,9 @@ function commandFor(runtime: Member["runtime"]): string[] {
   if (isDeno) return [process.execPath, ...run];
   const launcher = `${project}node_modules/deno/bin.cjs`;
   if (!existsSync(launcher)) {
-    throw new DemoError("Deno is not there: it comes from the npm registry. Run npm ci first.");
+    throw new DemoError(
+      "Deno is not there: it is one of the development dependencies. Run npm ci first.",
+    );
   }
   return [process.execPath, launcher, ...run];
 }

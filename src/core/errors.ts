@@ -40,7 +40,7 @@ export class CycleError extends InvalidWorkflowError {
 
   constructor(workflow: string, cycle: readonly string[]) {
     super(
-      `Cannot build workflow "${workflow}": nodes wait for each other: ${cycle.join(" → ")}`,
+      `Cannot build workflow "${workflow}": nodes wait for each other: ${aroundText(cycle)}`,
       {
         hint: "Remove one of these edges: a workflow is a directed graph without cycles.",
         path: "edges",
@@ -48,6 +48,13 @@ export class CycleError extends InvalidWorkflowError {
     );
     this.cycle = cycle;
   }
+}
+
+/** A long way around is shown by its ends. */
+function aroundText(cycle: readonly string[]): string {
+  const left = cycle.length - 10;
+  const shown = left <= 1 ? cycle : [...cycle.slice(0, 5), `… ${left} more …`, ...cycle.slice(-5)];
+  return shown.join(" → ");
 }
 
 /** An option with a value it cannot have. Nothing was sent. */

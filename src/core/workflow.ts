@@ -161,11 +161,10 @@ export class Workflow<Out = any> {
   constructor(name: string, options: WorkflowOptions = {}) {
     refuseUnknown("workflow option", options, ["timeout", "payload", "defaults"]);
     this.name = checkId("workflow id", name);
-    this.#timeoutMs = durationMs("timeout", options.timeout ?? DEFAULT_TIMEOUT, { least: 1 });
-    this.#payload = options.payload === undefined
-      ? undefined
-      : payloadText("payload", options.payload);
-    this.#draft = new Draft(name, checkTaskOptions(options.defaults ?? {}));
+    const { timeout = DEFAULT_TIMEOUT, payload, defaults = {} } = options;
+    this.#timeoutMs = durationMs("timeout", timeout, { least: 1 });
+    this.#payload = payload === undefined ? undefined : payloadText("payload", payload);
+    this.#draft = new Draft(name, checkTaskOptions(defaults));
   }
 
   /** How many nodes it has. */

@@ -1,6 +1,7 @@
 /** Core NATS messages: facts as the server republishes them, and what processes tell each other. At most once. */
-import type { NatsConnection } from "@nats-io/nats-core";
+import type { Msg, NatsConnection } from "@nats-io/nats-core";
 import type { Cancel, Hint, Hints } from "../ports.ts";
+import { translate } from "./errors.ts";
 import { NOTE_HEADER } from "./facts.ts";
 import type { Names } from "./names.ts";
 
@@ -21,23 +22,21 @@ export class NatsHints implements Hints {
 
   onFact(filter: string, call: (hint: Hint) => void): Cancel {
     const { hintPrefix } = this.#names;
-    const subscription = this.#nc.subscribe(hintPrefix + filter, {
-      callback: (error, msg) => {
-        if (error !== null) return;
-        const note = msg.headers?.get(NOTE_HEADER);
-        const key = msg.subject.slice(hintPrefix.length);
-        call(
-          note === undefined || note === ""
-            ? { key, data: msg.data }
-            : { key, note, data: msg.data },
-        );
-      },
+    return this.#on(hintPrefix + filter, (msg) => {
+      const note = msg.headers?.get(NOTE_HEADER);
+      const key = msg.subject.slice(hintPrefix.length);
+      call(
+        note === undefined || note === "" ? { key, data: msg.data } : { key, note, data: msg.data },
+      );
     });
-    return () => subscription.unsubscribe();
   }
 
-  settled(): Promise<void> {
-    return this.#nc.flush();
+  async settled(): Promise<void> {
+    try {
+      await this.#nc.flush();
+    } catch (error) {
+      throw translate("listen", error);
+    }
   }
 
   onGap(call: () => void): Cancel {
@@ -51,16 +50,29 @@ export class NatsHints implements Hints {
 
   onTold(topic: string, call: (topic: string, data: Uint8Array) => void): Cancel {
     const { eventPrefix } = this.#names;
-    const subscription = this.#nc.subscribe(eventPrefix + topic, {
-      callback: (error, msg) =>
-        void (error === null && call(msg.subject.slice(eventPrefix.length), msg.data)),
+    return this.#on(eventPrefix + topic, (msg) => {
+      call(msg.subject.slice(eventPrefix.length), msg.data);
     });
-    return () => subscription.unsubscribe();
+  }
+
+  #on(subject: string, call: (msg: Msg) => void): Cancel {
+    try {
+      const subscription = this.#nc.subscribe(subject, {
+        callback: (error, msg) => void (error === null && call(msg)),
+      });
+      return () => subscription.unsubscribe();
+    } catch (error) {
+      throw translate(`listen to ${subject}`, error);
+    }
   }
 
   async #watchConnection(): Promise<void> {
-    for await (const { type } of this.#nc.status()) {
-      if (type === "reconnect") { for (const call of this.#onGap) call(); }
-    }
+    for await (const { type } of this.#nc.status()) if (type === "reconnect") this.#tellOfGap();
+    // Closed: whoever waits looks again, and learns it.
+    this.#tellOfGap();
+  }
+
+  #tellOfGap(): void {
+    for (const call of [...this.#onGap]) call();
   }
 }

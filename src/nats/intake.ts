@@ -5,6 +5,7 @@
  */
 import { createInbox, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
 import type { Cancel, Clock, Delivery, Intake, Log } from "../ports.ts";
+import { translate } from "./errors.ts";
 import { inboxPrefix } from "./requests.ts";
 
 export interface IntakeOptions {
@@ -21,6 +22,8 @@ export interface IntakeOptions {
 const EXPIRES_MS = 5_000;
 const HEARTBEAT_MS = 1_000;
 const RETRY_MS = 250;
+/** A server that is away must not keep anybody from stopping. */
+const DRAIN_MS = 1_000;
 const NANOS = 1_000_000;
 const ACK = new TextEncoder().encode("+ACK");
 const IN_PROGRESS = new TextEncoder().encode("+WPI");
@@ -66,8 +69,15 @@ export class PullIntake implements Intake {
     if (this.#closed) return;
     this.#closed = true;
     this.#cancelWatch();
+    if (this.#nc.isClosed()) return;
     // Draining lets what the server has sent already arrive, so that the caller can give it back at once.
-    if (!this.#nc.isClosed()) await this.#subscription.drain().catch(() => {});
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.after(DRAIN_MS, resolve);
+      void this.#subscription.drain().catch(() => {}).then(() => {
+        cancel();
+        resolve();
+      });
+    });
   }
 
   /** After a lost connection: the server has forgotten who asked. */
@@ -84,9 +94,13 @@ export class PullIntake implements Intake {
 
   #subscribe(): Subscription {
     this.#inbox = `${this.#inboxes}${this.#generation++}.`;
-    return this.#nc.subscribe(`${this.#inbox}*`, {
-      callback: (error, msg) => void (error === null && this.#onMessage(msg)),
-    });
+    try {
+      return this.#nc.subscribe(`${this.#inbox}*`, {
+        callback: (error, msg) => void (error === null && this.#onMessage(msg)),
+      });
+    } catch (error) {
+      throw translate(`take from ${this.#options.consumer}`, error);
+    }
   }
 
   #askSoon(): void {
@@ -216,6 +230,11 @@ export class Acknowledging implements Delivery {
 
   get sentNs(): string {
     return this.#parsed.sentNs;
+  }
+
+  /** Messages the consumer had left to deliver when it delivered this one. */
+  get pending(): number {
+    return this.#parsed.pending;
   }
 
   ack(): void {

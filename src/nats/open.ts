@@ -1,5 +1,5 @@
 /** The NATS adapter as a whole: all ports on one connection. */
-import type { NatsConnection } from "@nats-io/nats-core";
+import { ClosedConnectionError, type NatsConnection } from "@nats-io/nats-core";
 import { jetstream, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { UnsupportedServerError } from "../core/errors.ts";
@@ -41,6 +41,7 @@ const LARGEST_RECORD = 1_048_576;
 /** @throws {UnsupportedServerError}, {ConfigMismatchError}, {UnavailableError} */
 export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promise<Ports> {
   const { namespace, log, tickLeaseMs, taskLeaseMs } = options;
+  if (nc.isClosed()) throw translate(`open "${namespace}"`, new ClosedConnectionError());
   checkVersion(nc.info?.version ?? "unknown");
   const names = namesIn(namespace);
   const jsm = await manager(nc);

@@ -3,7 +3,13 @@
  * library's own request builds an error with a stack for each call, which costs two thirds of the throughput.
  * Also the retry policy: what may be tried again without thinking is tried again here.
  */
-import { createInbox, type Msg, MsgHdrsImpl, type NatsConnection } from "@nats-io/nats-core";
+import {
+  createInbox,
+  type Msg,
+  MsgHdrsImpl,
+  type NatsConnection,
+  PermissionViolationError,
+} from "@nats-io/nats-core";
 import { UnavailableError } from "../core/errors.ts";
 import type { Clock } from "../ports.ts";
 import { CODE, translate } from "./errors.ts";
@@ -75,6 +81,7 @@ export class Requests {
       callback: (error, msg) => void (error === null && this.#onReply(msg)),
     });
     void nc.closed().then(() => this.#rejectAll("the connection was closed"));
+    void this.#watchPermissions();
   }
 
   /** One request, one answer. Rejects with an UnavailableError; does not try again. */
@@ -213,6 +220,20 @@ export class Requests {
       );
     }
     if (this.#sent.size > 0) this.#sweepLater();
+  }
+
+  /** What may not be published gets no answer: only the connection is told, and trying again would not help. */
+  async #watchPermissions(): Promise<void> {
+    for await (const status of this.#nc.status()) {
+      if (status.type !== "error" || !(status.error instanceof PermissionViolationError)) continue;
+      const { operation, subject } = status.error;
+      for (const [token, pending] of this.#sent) {
+        if (operation !== "publish" || pending.subject !== subject) continue;
+        this.#sent.delete(token);
+        this.#sendNext();
+        pending.reject(translate(pending.what, status.error));
+      }
+    }
   }
 
   #rejectAll(why: string): void {

@@ -2,12 +2,12 @@
  * The queue of task messages. Every priority of a queue is a lane: a subject of its own and a durable consumer that all
  * workers share, made when it is first used. Whoever queues into a new lane tells the workers.
  */
-import type { Msg, NatsConnection, Subscription } from "@nats-io/nats-core";
+import type { NatsConnection } from "@nats-io/nats-core";
 import type { JetStreamManager } from "@nats-io/jetstream";
-import type { Cancel, Clock, Intake, Log, TaskAddress, TaskDelivery, Tasks } from "../ports.ts";
+import type { Clock, Intake, Log, TaskAddress, TaskDelivery, Tasks } from "../ports.ts";
 import { DEFAULT_PRIORITY } from "../core/options.ts";
 import { CODE, translate } from "./errors.ts";
-import { Acknowledging, PullIntake } from "./intake.ts";
+import { Lanes } from "./lanes.ts";
 import {
   type Lane,
   laneConsumer,
@@ -19,9 +19,6 @@ import {
 } from "./names.ts";
 import type { Requests } from "./requests.ts";
 import { ensureConsumer, laneConfig } from "./setup.ts";
-
-/** How often workers look for lanes nobody told them of. */
-const LOOK_FOR_LANES_MS = 30_000;
 
 export class NatsTasks implements Tasks {
   readonly #nc: NatsConnection;
@@ -150,139 +147,5 @@ export class NatsTasks implements Tasks {
       if (lane !== undefined && queues.includes(lane.queue)) lanes.push(lane);
     }
     return lanes;
-  }
-}
-
-class NatsTaskDelivery extends Acknowledging implements TaskDelivery {
-  readonly subject: string;
-  readonly address: TaskAddress | undefined;
-
-  constructor(nc: NatsConnection, names: Names, msg: Msg) {
-    super(nc, msg);
-    this.subject = msg.subject;
-    this.address = parseTaskSubject(names, msg.subject);
-  }
-}
-
-interface LanesOptions {
-  readonly names: Names;
-  readonly queues: readonly string[];
-  readonly listLanes: () => Promise<Lane[]>;
-  readonly restoreLane: (lane: Lane) => Promise<void>;
-  readonly onTask: (task: TaskDelivery) => void;
-}
-
-interface OpenLane {
-  readonly intake: PullIntake;
-  /** Asked of this lane and not delivered yet. */
-  asked: number;
-  /** Delivered something since demand last came back from it unused. */
-  busy: boolean;
-}
-
-/**
- * All lanes of a worker's queues as one intake. Every lane has a demand of at least one, so that none is overlooked; the
- * rest goes to the lanes that deliver. What an idle lane was asked for comes back after a few seconds and moves on.
- */
-class Lanes implements Intake {
-  readonly #nc: NatsConnection;
-  readonly #clock: Clock;
-  readonly #log: Log;
-  readonly #options: LanesOptions;
-  readonly #lanes = new Map<string, OpenLane>();
-  readonly #told: Subscription[] = [];
-  #cancelLook: Cancel = () => {};
-  /** Wanted by the caller and not asked of any lane. Below zero: lanes have been given their one in advance. */
-  #free = 0;
-  #sharing = false;
-  #closed = false;
-
-  constructor(nc: NatsConnection, clock: Clock, log: Log, options: LanesOptions) {
-    this.#nc = nc;
-    this.#clock = clock;
-    this.#log = log;
-    this.#options = options;
-  }
-
-  async open(): Promise<void> {
-    const { names, queues } = this.#options;
-    for (const queue of queues) {
-      this.#told.push(this.#nc.subscribe(`${names.eventPrefix}lane.${queue}`, {
-        callback: (error, msg) => void (error === null && this.#add({ queue, lane: msg.string() })),
-      }));
-    }
-    await this.#look();
-  }
-
-  want(count: number): void {
-    this.#free += count;
-    if (this.#sharing) return;
-    this.#sharing = true;
-    queueMicrotask(() => {
-      this.#sharing = false;
-      this.#share();
-    });
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true;
-    this.#cancelLook();
-    if (!this.#nc.isClosed()) { for (const subscription of this.#told) subscription.unsubscribe(); }
-    await Promise.all([...this.#lanes.values()].map(({ intake }) => intake.close()));
-  }
-
-  #share(): void {
-    const lanes = [...this.#lanes.values()];
-    for (const lane of lanes) if (lane.asked === 0) this.#ask(lane, 1);
-    const busy = lanes.filter((lane) => lane.busy);
-    const takers = busy.length > 0 ? busy : lanes;
-    takers.forEach((lane, i) => this.#ask(lane, Math.ceil(this.#free / (takers.length - i))));
-  }
-
-  #ask(lane: OpenLane, count: number): void {
-    if (count <= 0) return;
-    this.#free -= count;
-    lane.asked += count;
-    lane.intake.want(count);
-  }
-
-  async #look(): Promise<void> {
-    try {
-      for (const lane of await this.#options.listLanes()) this.#add(lane);
-    } catch (error) {
-      this.#log("warn", `the lanes of ${this.#options.queues.join(", ")} cannot be listed`, {
-        error,
-      });
-    }
-    if (!this.#closed) {
-      this.#cancelLook = this.#clock.after(LOOK_FOR_LANES_MS, () => void this.#look());
-    }
-  }
-
-  #add(lane: Lane): void {
-    const { names, restoreLane, onTask } = this.#options;
-    const consumer = laneConsumer(lane.queue, lane.lane);
-    if (this.#lanes.has(consumer) || this.#closed) return;
-    const open: OpenLane = {
-      asked: 0,
-      busy: false,
-      intake: new PullIntake(this.#nc, this.#clock, this.#log, {
-        stream: names.tasksStream,
-        consumer,
-        restore: () => restoreLane(lane),
-        onMessage: (msg) => {
-          open.asked--;
-          open.busy = true;
-          onTask(new NatsTaskDelivery(this.#nc, names, msg));
-        },
-        onUnused: (count) => {
-          open.asked -= count;
-          open.busy = false;
-          this.want(count);
-        },
-      }),
-    };
-    this.#lanes.set(consumer, open);
-    this.#share();
   }
 }

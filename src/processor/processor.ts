@@ -66,6 +66,8 @@ const QUIET_MS = 1_000;
 const QUIET_ONCE_MS = 300;
 const NEWER_DELAY_MS = 5_000;
 const TROUBLE_DELAY_MS = 1_000;
+/** How long a processor that stops tries to show how its workflows stand. */
+const SHOW_MS = 1_000;
 /** What was sent less long ago need not be asked for. */
 const ENSURE_AFTER_MS = 2_000;
 /** A lease not extended for this share of it is taken for lost: somebody else may have the tick. */
@@ -112,8 +114,8 @@ export class Processor {
   async start(): Promise<void> {
     if (this.#state !== "idle") return;
     this.#state = "running";
-    await this.#begin();
-    this.#sweeper.start();
+    await this.#orEnd(() => this.#begin());
+    if (this.#state === "running") this.#sweeper.start();
   }
 
   /** Stops: other processors get its workflows at once. */
@@ -141,13 +143,15 @@ export class Processor {
     const until = clock.monotonic() + durationMs("maxDuration", maxDuration, { least: 1 });
     this.#state = "once";
     this.#report = { conducted: new Set(), finished: 0 };
-    await this.#begin();
-    while (clock.monotonic() < until && !this.#isIdle()) {
-      await new Promise<void>((resolve) =>
-        clock.after(Math.min(HOUSEKEEPING_MS, until - clock.monotonic()), resolve)
-      );
-    }
-    await this.#sweeper.sweep();
+    await this.#orEnd(async () => {
+      await this.#begin();
+      while (clock.monotonic() < until && !this.#isIdle()) {
+        await new Promise<void>((resolve) =>
+          clock.after(Math.min(HOUSEKEEPING_MS, until - clock.monotonic()), resolve)
+        );
+      }
+      await this.#sweeper.sweep();
+    });
     await this.#end(this.#options.activeMs);
     return { conducted: this.#report.conducted.size, finished: this.#report.finished };
   }
@@ -176,19 +180,42 @@ export class Processor {
     this.#intake.want(this.#options.concurrency);
   }
 
+  /** Whatever was begun is ended when it fails. */
+  async #orEnd<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      await this.#end(0);
+      throw error;
+    }
+  }
+
   async #end(delayMs: number): Promise<void> {
     this.#state = "stopping";
     this.#sweeper.stop();
     this.#cancelHousekeeping();
     this.#housekeeping = false;
     for (const cancel of this.#cancels) cancel();
+    await this.#showAll();
     for (const held of [...this.#held.values()]) {
-      await held.conductor?.show().catch(() => {});
       held.tick.giveBack(delayMs);
       this.#drop(held);
     }
     await this.#intake?.close();
+    this.#intake = undefined;
     this.#state = "idle";
+  }
+
+  /** Before others take over. A server that does not answer must not hold this up. */
+  async #showAll(): Promise<void> {
+    const shown = [...this.#held.values()].map((held) => held.conductor?.show().catch(() => {}));
+    await new Promise<void>((resolve) => {
+      const cancel = this.#ports.clock.after(SHOW_MS, resolve);
+      void Promise.all(shown).then(() => {
+        cancel();
+        resolve();
+      });
+    });
   }
 
   #onTick(tick: TickDelivery): void {

@@ -93,8 +93,15 @@ export class Worker {
     this.#state = "started";
     // Cancels reach running tasks this way. One that gets lost costs only time: its outcome will not count.
     this.#cancels.push(this.#ports.hints.onFact("*.ctl.*", (hint) => this.#onControl(hint)));
-    this.#intake = await this.#ports.tasks.take(this.#queues, (task) => this.#onTask(task));
-    this.#intake.want(this.#concurrency + this.#prefetch);
+    try {
+      this.#intake = await this.#ports.tasks.take(this.#queues, (task) => this.#onTask(task));
+    } catch (error) {
+      for (const cancel of this.#cancels.splice(0)) cancel();
+      this.#state = "new";
+      throw error;
+    }
+    if (this.#state === "started") this.#intake.want(this.#concurrency + this.#prefetch);
+    else await this.#intake.close(); // It was stopped meanwhile.
   }
 
   /**
@@ -102,9 +109,9 @@ export class Worker {
    * @param options.timeout after this, running tasks are aborted and given back too. @default "30s"
    */
   async stop({ timeout = "30s" }: { timeout?: Duration } = {}): Promise<void> {
+    const timeoutMs = durationMs("timeout", timeout);
     if (this.#state !== "started") return;
     this.#state = "stopping";
-    const timeoutMs = durationMs("timeout", timeout);
     for (const held of this.#waiting.splice(0)) this.#drop(held);
     await this.#intake?.close();
     let cancel: Cancel = () => {};

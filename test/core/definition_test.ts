@@ -17,6 +17,7 @@ import { Scheduler } from "../../src/core/scheduler.ts";
 import { task } from "../../src/core/task.ts";
 import { fill, inputNodes } from "../../src/core/template.ts";
 import { type Node, Workflow } from "../../src/core/workflow.ts";
+import { anyJson } from "./any_json.ts";
 import { anyFaces, anySketch, Dice, workflowOf } from "./random_workflow.ts";
 
 const work = task("work", (...inputs: unknown[]) => inputs.length);
@@ -50,14 +51,14 @@ function content(definition: Definition): unknown {
 /** Workflows with everything a definition can hold. */
 const anyWorkflow: fc.Arbitrary<Workflow> = fc.record({
   sketch: anySketch,
-  payload: fc.option(fc.jsonValue(), { nil: undefined }),
-  args: fc.array(fc.jsonValue(), { maxLength: 3 }),
+  payload: fc.option(anyJson, { nil: undefined }),
+  args: fc.array(anyJson, { maxLength: 3 }),
   name: fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/),
   errors: fc.array(fc.string({ unit: "grapheme" }), { maxLength: 3 }),
-  output: fc.option(fc.jsonValue() as fc.Arbitrary<unknown>, { nil: undefined }),
+  output: fc.option(anyJson, { nil: undefined }),
 }).map(({ sketch, payload, args, name, errors, output }) => {
   const wf = workflowOf(sketch);
-  const node = wf.call(work, ...args as unknown[]).named(name).set({
+  const node = wf.call(work, ...args).named(name).set({
     payload,
     timeout: 1_000,
     retry: { on: errors },

@@ -70,7 +70,7 @@ test(
     }
     goOn.come();
     for (const run of runs) await run.result();
-    console.log(order.join(''));const overtaken = order.slice(1, 11).filter((priority) => priority !== 9);
+    const overtaken = order.slice(1, 11).filter((priority) => priority !== 9);
     assert.ok(overtaken.length <= 2, `order: ${order}`);
     const middle = order.slice(11, 21).filter((priority) => priority === 1);
     assert.ok(middle.length <= 2, `order: ${order}`);
