@@ -49,7 +49,9 @@ function run(cwd: string, env: Record<string, string>, program: string, ...args:
   });
   if (status === 0) return stdout;
   throw new Error(
-    `${program} ${args.join(" ")} in ${cwd} failed (${error?.message ?? `status ${status}`}):\n${stdout}\n${stderr}`,
+    `${program} ${args.join(" ")} in ${cwd} failed (${
+      error?.message ?? `status ${status}`
+    }):\n${stdout}\n${stderr}`,
   );
 }
 
@@ -66,8 +68,13 @@ try {
   const { version, devDependencies } = JSON.parse(readFileSync("package.json", "utf8"));
   run(join(root, "npm"), {}, "npm", "pack", "--pack-destination", folder);
   const tarball = join(folder, `nats-dyrygent-${version}.tgz`);
-  writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "stranger", private: true, type: "module" }));
-  const others = ["@nats-io/transport-node", "typescript", "@types/node"].map((name) => `${name}@${devDependencies[name]}`);
+  writeFileSync(
+    join(folder, "package.json"),
+    JSON.stringify({ name: "stranger", private: true, type: "module" }),
+  );
+  const others = ["@nats-io/transport-node", "typescript", "@types/node"].map((name) =>
+    `${name}@${devDependencies[name]}`
+  );
   run(folder, {}, "npm", "install", "--no-audit", "--no-fund", tarball, ...others);
   const env = (namespace: string) => ({ NATS_URL: server.url, NAMESPACE: namespace });
 
@@ -75,12 +82,32 @@ try {
   expectResult("JavaScript on Node", run(folder, env("js"), process.execPath, "app.js"));
 
   writeFileSync(join(folder, "typed.ts"), PROGRAM.replaceAll(/\/\*(: .*?)\*\//g, "$1"));
-  const flags = ["--strict", "--target", "es2022", "--module", "nodenext", "--types", "node", "--skipLibCheck", "--outDir", "out"];
+  const flags = [
+    "--strict",
+    "--target",
+    "es2022",
+    "--module",
+    "nodenext",
+    "--types",
+    "node",
+    "--skipLibCheck",
+    "--outDir",
+    "out",
+  ];
   run(folder, {}, process.execPath, "node_modules/typescript/bin/tsc", ...flags, "typed.ts");
   expectResult("TypeScript on Node", run(folder, env("ts"), process.execPath, "out/typed.js"));
 
   const deno = resolve(root, "node_modules/deno/bin.cjs");
-  const typed = run(folder, env("deno"), process.execPath, deno, "run", "-A", "--node-modules-dir=manual", "typed.ts");
+  const typed = run(
+    folder,
+    env("deno"),
+    process.execPath,
+    deno,
+    "run",
+    "-A",
+    "--node-modules-dir=manual",
+    "typed.ts",
+  );
   expectResult("TypeScript on Deno", typed);
 } finally {
   await server.stop();

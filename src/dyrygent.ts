@@ -62,6 +62,16 @@ export class Dyrygent {
     ]);
     const { replicas = 1, storage = "file", log = consoleLog } = options;
     const namespace = checkId("namespace", options.namespace ?? "dyrygent");
+    if (namespace.endsWith("_STATE")) {
+      throw new InvalidOptionError(
+        "namespace",
+        `namespace ${quote(namespace)} ends with "_STATE"`,
+        {
+          hint:
+            "That is how the bucket of another namespace's views is called. Choose another name.",
+        },
+      );
+    }
     if (![1, 3, 5].includes(replicas)) {
       throw new InvalidOptionError("replicas", `replicas = ${quote(replicas)} is not 1, 3 or 5`, {
         hint: "An odd number, at most one for each server.",

@@ -125,7 +125,9 @@ export class Run<Out = unknown> {
   }
 
   /** Runs what failed, and what depends on it, again. Only for a run that has ended without success. */
-  retryFailed(): Promise<ControlAnswer> {
+  async retryFailed(): Promise<ControlAnswer> {
+    // A definition that cannot be read will not be readable in the next round either: say so to the caller.
+    await this.#definition();
     return this.#control({ is: "retry" });
   }
 

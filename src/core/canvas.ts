@@ -190,8 +190,13 @@ export function group<const C extends readonly AnyCanvas[]>(
 /** The header's members side by side, then `body` with the list of their values. */
 export function chord<const C extends readonly AnyCanvas[], Out>(
   header: C,
+  body: Signature<ListGiven<C>, Out>,
+): Chord<TakenByAll<C>, Out>;
+export function chord<const C extends readonly AnyCanvas[], Out>(
+  header: C,
   body: Canvas<ListGiven<C>, Out>,
-): Chord<TakenByAll<C>, Out> {
+): Canvas<TakenByAll<C>, Out>;
+export function chord(header: readonly AnyCanvas[], body: AnyCanvas): Chord<unknown, unknown> {
   return new Chord(checkMembers(header, "chord header"), checkCanvas(body, "chord body"));
 }
 

@@ -20,7 +20,7 @@ import { isId, isTaskName, quote } from "./ids.ts";
 import { exactJson } from "./json.ts";
 import { isCount, LIMITS } from "./limits.ts";
 import { payloadText, type Policy, policyFlaw } from "./options.ts";
-import { isTemplate, type Template } from "./template.ts";
+import { inputNodes, isTemplate, type Template } from "./template.ts";
 
 /** One node as JSON. */
 export interface NodeJson extends Partial<SignatureRecord> {
@@ -120,6 +120,8 @@ export function definitionFromJson(json: unknown): Definition {
       names.set(i, node.name);
     }
   });
+  const isJoin = (node: number) => policies[policyIndexes[node]!]!.join === true;
+  nodes.forEach((node, i) => edges[i]!.push(...impliedEdges(node, edges[i]!, edges, isJoin)));
   if (!isTemplate(output, nodes.length)) {
     refuse("output", output, "it is JSON text with a place for each input, from existing nodes");
   }
@@ -157,6 +159,28 @@ function edgesFromJson(
     }
     return packEdge(node as number, on as EdgeKind);
   });
+}
+
+/** An input is an edge, as a handle is in code: a node cannot run before the results it takes. Joins pass on what they wait for. */
+function impliedEdges(
+  { inputs = [] }: NodeJson,
+  own: readonly PackedEdge[],
+  all: readonly (readonly PackedEdge[])[],
+  isJoin: (node: number) => boolean,
+): PackedEdge[] {
+  if (inputs.length === 0) return [];
+  const covered = new Set<number>();
+  const todo = [...own];
+  for (let edge = todo.pop(); edge !== undefined; edge = todo.pop()) {
+    const upstream = edgeUpstream(edge);
+    if (upstream === MAIN || covered.has(upstream)) continue;
+    covered.add(upstream);
+    if (isJoin(upstream)) todo.push(...all[upstream]!);
+  }
+  const needed = inputNodes(inputs, LIMITS.nodes) ?? [];
+  return [...new Set(needed)].filter((node) => !covered.has(node)).map((node) =>
+    packEdge(node, "success")
+  );
 }
 
 function signatureFromJson(node: NodeJson, path: string, size: number): string {

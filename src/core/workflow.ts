@@ -3,6 +3,7 @@ import {
   type AnyCanvas,
   type Canvas,
   checkCanvas,
+  type Chord,
   type GivenBy,
   type Group,
   type Nothing,
@@ -69,10 +70,21 @@ export interface AfterOptions {
   on?: EdgeKind;
 }
 
-/** The nodes that {@link Workflow.add} returns: the last one, or one for each member of a group. */
-export type AddedNodes<C> = C extends Group<never, infer Out>
-  ? Out extends readonly unknown[] ? { [K in keyof Out]: Node<Out[K]> } : Node<unknown>[]
+/**
+ * The nodes that {@link Workflow.add} returns: what a follower has to wait for. One, where the canvas has one end; one for
+ * each member of a group whose members have one; else as many as there are ends, which the types do not tell.
+ */
+export type AddedNodes<C> = C extends Signature<never, infer Out> | Chord<never, infer Out>
+  ? [Node<Out>]
+  : GivenBy<C> extends readonly unknown[] ? GroupNodes<C, GivenBy<C>>
   : [Node<GivenBy<C>>];
+
+/** Only what gives a list can have several ends. */
+type GroupNodes<C, Out extends readonly unknown[]> = C extends Group<never, Out>
+  ? Extract<Out[number], readonly unknown[]> extends never
+    ? { -readonly [K in keyof Out]: Node<Out[K]> }
+  : Node[]
+  : Node[];
 
 const DEFAULT_TIMEOUT = "7d";
 

@@ -57,7 +57,11 @@ export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promi
     tasks: new NatsTasks(nc, jsm, requests, names, systemClock, log, taskLeaseMs),
     ticks: new NatsTicks(nc, jsm, requests, names, systemClock, log, tickLeaseMs),
     hints: new NatsHints(nc, names),
-    views: new NatsViews(await stateBucket(nc, names.stateBucket, options)),
+    views: new NatsViews(
+      await stateBucket(nc, names.stateBucket, options),
+      jsm,
+      names.stateBucket,
+    ),
     clock: systemClock,
     random: systemRandom,
     log,

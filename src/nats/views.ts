@@ -1,13 +1,18 @@
 /** Status snapshots and presence, in an ordinary KV bucket. */
+import type { JetStreamManager } from "@nats-io/jetstream";
 import type { KV } from "@nats-io/kv";
 import type { View, Views } from "../ports.ts";
 import { CODE, hasCode, translate } from "./errors.ts";
 
 export class NatsViews implements Views {
   readonly #kv: KV;
+  readonly #jsm: JetStreamManager;
+  readonly #bucket: string;
 
-  constructor(kv: KV) {
+  constructor(kv: KV, jsm: JetStreamManager, bucket: string) {
     this.#kv = kv;
+    this.#jsm = jsm;
+    this.#bucket = bucket;
   }
 
   async put(key: string, data: Uint8Array): Promise<void> {
@@ -22,7 +27,11 @@ export class NatsViews implements Views {
   }
 
   async remove(key: string): Promise<void> {
-    await this.#tried(`remove ${key}`, () => this.#kv.purge(key));
+    // The bucket's own delete and purge leave a marker behind for each key, for ever.
+    await this.#tried(
+      `remove ${key}`,
+      () => this.#jsm.streams.purge(`KV_${this.#bucket}`, { filter: `$KV.${this.#bucket}.${key}` }),
+    );
   }
 
   async *list(prefix: string): AsyncIterable<{ key: string; data: Uint8Array }> {

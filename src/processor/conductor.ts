@@ -7,7 +7,9 @@ import { controlKey, endKey, everythingOf, outcomeKey, parseKey } from "../core/
 import { LIMITS } from "../core/limits.ts";
 import { factOf } from "../core/recorded.ts";
 import {
+  type EndRecord,
   type InlineResult,
+  readEnd,
   type RunStatus,
   writeControl,
   writeEnd,
@@ -83,6 +85,8 @@ export class Conductor {
   #state: WorkflowState = "INITIAL";
   #viewedAt = -Infinity;
   #publishing = 0;
+  /** The round whose end is being recorded. */
+  #finishing = 0;
   /** When this round began, milliseconds since 1970. */
   #startedAt: number;
   /** Timeouts recorded in this round: the first ends the workflow's own nodes, the second what cleans up after them. */
@@ -160,7 +164,8 @@ export class Conductor {
 
   /** When something is to be done although nothing is heard; milliseconds since 1970. */
   get dueAt(): number {
-    return Math.min(this.#due.first?.at ?? Infinity, this.#deadline);
+    const due = this.#scheduler.paused ? undefined : this.#due.first;
+    return Math.min(due?.at ?? Infinity, this.#deadline);
   }
 
   get #deadline(): number {
@@ -279,7 +284,7 @@ export class Conductor {
           this.#enqueue(effect);
           break;
         case "withdraw":
-          this.#withdraw(effect.node);
+          // Only control facts ask for it, and those are taken from the log: see #rebuild.
           break;
         case "finish":
           void this.#finish(effect.state).catch(this.#events.onTrouble);
@@ -329,7 +334,9 @@ export class Conductor {
   #send(node: number, attempt: number): void {
     this.#sent.set(node, { attempt, at: this.#ports.clock.monotonic() });
     this.#publishing++;
-    this.#ports.tasks.publish(this.#address(node, attempt), this.#message(node)).then(
+    const message = this.#message(node);
+    if (attempt === 1) this.#results.release(this.definition, node);
+    this.#ports.tasks.publish(this.#address(node, attempt), message).then(
       () => this.#publishing--,
       (error) => {
         this.#publishing--;
@@ -367,7 +374,6 @@ export class Conductor {
         if (attempt !== 1) attempts.push([upstream, attempt]);
       }
     }
-    this.#results.release(this.definition, node);
     return writeTaskMessage(signature, context, inline, attempts);
   }
 
@@ -376,13 +382,6 @@ export class Conductor {
     if (!hasInputs(signature)) return [];
     const { inputs } = JSON.parse(decoder.decode(signature)) as { inputs: readonly Input[] };
     return [...new Set(inputNodes(inputs, LIMITS.nodes))];
-  }
-
-  #withdraw(node?: number): void {
-    for (const sent of node === undefined ? [...this.#sent.keys()] : [node]) {
-      if (!this.#scheduler.isOpen(sent)) this.#sent.delete(sent);
-    }
-    this.#ports.tasks.withdraw(this.workflow, node).catch(this.#events.onTrouble);
   }
 
   /** Reads the whole log of this workflow anew. */
@@ -475,25 +474,32 @@ export class Conductor {
 
   /** Durable before anybody hears of it, and before the tick is acknowledged. */
   async #finish(state: FinalState): Promise<void> {
+    const { round } = this.#scheduler;
+    if (this.#finishing === round) return;
+    this.#finishing = round;
     const { facts, clock } = this.#ports;
-    const at = clock.now();
     const failed = this.#scheduler.failures(LIMITS.namedFailures).map((node) => ({
       node,
       attempt: this.#scheduler.attemptOf(node),
     }));
     const reason = this.#scheduler.reason;
-    const end = {
+    const end: EndRecord = {
       state,
-      at,
+      at: clock.now(),
       counts: this.#scheduler.counts(),
       failed,
       ...(reason === undefined ? {} : { reason }),
     };
-    await facts.create(endKey(this.workflow, this.#scheduler.round), writeEnd(end));
+    const written = await facts.create(endKey(this.workflow, round), writeEnd(end));
+    // The first terminal record is the one that counts, whoever wrote it.
+    const stored = written === "exists"
+      ? await facts.read(endKey(this.workflow, round))
+      : undefined;
+    const first = (stored === undefined ? undefined : readEnd(stored.data)) ?? end;
     if (this.#closed) return;
-    await this.show({ now: true, finishedAt: at });
-    this.#setState(state);
-    this.#events.onEnd(state);
+    await this.show({ now: true, finishedAt: first.at });
+    this.#setState(first.state);
+    this.#events.onEnd(first.state);
   }
 
   #setState(state: WorkflowState): void {

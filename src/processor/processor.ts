@@ -53,6 +53,7 @@ interface Held {
   /** While parked: when the tick comes back. */
   parkedUntil: number | undefined;
   idleMs: number;
+  ensuredAt: number;
   busy: boolean;
   /** It takes one of the places that the intake may fill. */
   takesPlace: boolean;
@@ -231,6 +232,7 @@ export class Processor {
       activeAt: now,
       parkedUntil: undefined,
       idleMs: this.#options.idleMs[0],
+      ensuredAt: now,
       busy: true,
       takesPlace: true,
     };
@@ -260,6 +262,7 @@ export class Processor {
   }
 
   async #ensure(held: Held, conductor: Conductor): Promise<void> {
+    held.ensuredAt = this.#ports.clock.monotonic();
     try {
       await conductor.onDue();
       const { changed } = await conductor.ensure(ENSURE_AFTER_MS);
@@ -460,8 +463,15 @@ export class Processor {
       if (conductor === undefined || held.busy) continue;
       if (conductor.dueAt <= clock.now()) {
         void conductor.onDue().catch((error) => this.#onTrouble(held, error));
-      } else if (now - held.activeAt > quietMs && conductor.isQuiet) this.#park(held, conductor);
-      else void conductor.show().catch(() => {});
+      } else if (now - held.activeAt > quietMs && conductor.isQuiet) {
+        this.#park(held, conductor);
+      } else if (now - held.ensuredAt > this.#options.idleMs[1]) {
+        // A busy workflow is never parked, so its tick does not remind us of hints that got lost.
+        held.busy = true;
+        void this.#ensure(held, conductor);
+      } else {
+        void conductor.show().catch(() => {});
+      }
     }
     this.#housekeepLater();
   }

@@ -123,7 +123,11 @@ async function drive(clock: VirtualClock, running: Running, end: Promise<unknown
     await turn();
     if (ended) return;
     if (running.some) await realTime(clock, running.change());
-    else clock.fireNext();
+    else if (!clock.fireNext()) {
+      throw new Error(
+        "The local run stands still: nothing runs and nothing is due. This is a bug of nats-dyrygent.",
+      );
+    }
   }
 }
 

@@ -31,19 +31,12 @@ export type Verdict =
   /** Not a task at all: keep its bytes aside. */
   | { readonly is: "quarantine"; readonly why: string };
 
-/** @param mostDeliveries a message delivered more often has cost too many workers their lives. */
 export function judge(
   task: TaskDelivery,
   handlers: ReadonlyMap<string, Handler>,
-  mostDeliveries: number,
 ): Verdict {
-  const { address, deliveries } = task;
+  const { address } = task;
   if (address === undefined) return { is: "quarantine", why: "its subject is not a task's" };
-  if (deliveries > mostDeliveries) {
-    const message =
-      `delivered ${deliveries} times without an outcome: the workers that ran it died, or lost their connection`;
-    return fail(address, "WorkerLostError", message);
-  }
   const read = readTaskMessage(task.data);
   if (read.is === "newer") return { is: "giveBack", why: `it has version ${read.version}` };
   if (read.is === "unreadable") {

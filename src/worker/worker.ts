@@ -3,9 +3,8 @@
  * repeats the task, and the second outcome is refused by the log. Knows nothing of workflows but the names in messages.
  */
 import { type Duration, durationMs } from "../core/duration.ts";
-import { InvalidOptionError } from "../core/errors.ts";
+import { InvalidOptionError, type RecordedFailure } from "../core/errors.ts";
 import { checkId, quote } from "../core/ids.ts";
-import { exactJson } from "../core/json.ts";
 import { controlsOf, outcomeKey, parseKey } from "../core/keys.ts";
 import { DEFAULT_QUEUE, refuseUnknown } from "../core/options.ts";
 import { readControl, readOutcomeNote, writeFailure, writeOutcomeNote } from "../core/records.ts";
@@ -27,8 +26,11 @@ export interface WorkerOptions {
   prefetch?: number;
   /** Who it is, in records. @default a random id */
   id?: string;
-  /** A message delivered more often is recorded as failed (WorkerLostError) instead of run. @default 10 */
-  maxDeliveries?: number;
+  /**
+   * An attempt that was begun again this often without an outcome is recorded as failed (WorkerLostError): it has cost
+   * too many workers their lives. What a worker gives back before it began does not count. @default 5
+   */
+  maxCrashes?: number;
 }
 
 /** A message in hand: waiting for a slot, running, or being recorded. */
@@ -39,6 +41,8 @@ interface InHand {
   told: boolean;
   attempt: Attempt | undefined;
   isCleanup: boolean;
+  /** Where it is counted that this attempt was begun again. */
+  countedAs: string | undefined;
 }
 
 const encoder = new TextEncoder();
@@ -55,11 +59,12 @@ export class Worker {
   readonly #queues: readonly string[];
   readonly #concurrency: number;
   readonly #prefetch: number;
-  readonly #maxDeliveries: number;
+  readonly #maxCrashes: number;
   readonly #inHand = new Set<InHand>();
   /** In hand and waiting for a slot: the most urgent first, then the oldest. */
   readonly #waiting: InHand[] = [];
   #running = 0;
+  #filling = false;
   #state: "new" | "started" | "stopping" | "stopped" = "new";
   #intake: Intake | undefined;
   #cancels: Cancel[] = [];
@@ -74,7 +79,7 @@ export class Worker {
       "concurrency",
       "prefetch",
       "id",
-      "maxDeliveries",
+      "maxCrashes",
     ]);
     this.#ports = ports;
     this.#handlers = handlersOf(options.tasks);
@@ -83,13 +88,22 @@ export class Worker {
     ];
     this.#concurrency = count("concurrency", options.concurrency ?? 16, 1);
     this.#prefetch = count("prefetch", options.prefetch ?? Math.min(this.#concurrency, 32), 0);
-    this.#maxDeliveries = count("maxDeliveries", options.maxDeliveries ?? 10, 1);
+    this.#maxCrashes = count("maxCrashes", options.maxCrashes ?? 5, 1);
     this.id = checkId("worker id", options.id ?? ports.random.id());
   }
 
   /** Begins to take tasks. @throws {UnavailableError} */
   async start(): Promise<void> {
-    if (this.#state !== "new") return;
+    if (this.#state === "started") return;
+    if (this.#state !== "new") {
+      throw new InvalidOptionError(
+        "start",
+        `Worker ${this.id} has been stopped and cannot start again`,
+        {
+          hint: "Make another one: app.worker({ … }).",
+        },
+      );
+    }
     this.#state = "started";
     // Cancels reach running tasks this way. One that gets lost costs only time: its outcome will not count.
     this.#cancels.push(this.#ports.hints.onFact("*.ctl.*", (hint) => this.#onControl(hint)));
@@ -141,11 +155,24 @@ export class Worker {
       told: false,
       attempt: undefined,
       isCleanup: false,
+      countedAs: undefined,
     };
     this.#inHand.add(held);
     this.#watchSoon();
-    if (this.#running < this.#concurrency) this.#begin(held);
-    else this.#wait(held);
+    this.#wait(held);
+    this.#fill();
+  }
+
+  /** Begins what waits, as far as there are slots. A loop: what ends at once must not begin the next from inside. */
+  #fill(): void {
+    if (this.#filling) return;
+    this.#filling = true;
+    while (
+      this.#state === "started" && this.#running < this.#concurrency && this.#waiting.length > 0
+    ) {
+      this.#begin(this.#waiting.shift()!);
+    }
+    this.#filling = false;
   }
 
   #wait(held: InHand): void {
@@ -158,7 +185,7 @@ export class Worker {
   #begin(held: InHand): void {
     this.#running++;
     held.startedAt = this.#ports.clock.now();
-    const verdict = judge(held.task, this.#handlers, this.#maxDeliveries);
+    const verdict = judge(held.task, this.#handlers);
     // The common case runs through without a turn of the event loop for each step.
     const executed =
       verdict.is === "run" && verdict.missing.length === 0 && held.task.deliveries === 1
@@ -190,8 +217,14 @@ export class Worker {
         case "fail":
           if (verdict.keep) await this.#quarantine(held, verdict.failure.message);
           return { is: "failed", failure: verdict.failure };
-        case "run":
-          return await this.#execute(held, verdict, await this.#fetch(verdict));
+        case "run": {
+          const fetched = await this.#fetch(verdict);
+          const lost = held.task.deliveries > 1 &&
+            await this.#countBegin(held, verdict) > this.#maxCrashes;
+          return lost
+            ? { is: "failed", failure: workerLost(this.#maxCrashes) }
+            : await this.#execute(held, verdict, fetched);
+        }
       }
     } catch (error) {
       this.#ports.log("warn", "a task could not be prepared and is given back", {
@@ -207,6 +240,17 @@ export class Worker {
   async #isRecorded({ address }: Verdict & { is: "run" | "fail" }): Promise<boolean> {
     const { workflow, node, attempt } = address;
     return await this.#ports.facts.read(outcomeKey(workflow, node, attempt)) !== undefined;
+  }
+
+  /** Counted outside of the message: the server's count of deliveries includes those that were given back unbegun. */
+  async #countBegin(held: InHand, { address }: Verdict & { is: "run" }): Promise<number> {
+    const { views } = this.#ports;
+    const key = `begun.${address.workflow}.${address.node}.${address.attempt}`;
+    const seen = await views.get(key);
+    const begun = 1 + (Number(new TextDecoder().decode(seen?.data)) || 0);
+    await views.put(key, encoder.encode(String(begun)));
+    held.countedAs = key;
+    return begun;
   }
 
   async #fetch(
@@ -232,7 +276,8 @@ export class Worker {
     const { handler, signature, message, address } = verdict;
     held.attempt = new Attempt(address, signature, message.workflow, (value) => {
       const topic = `progress.${address.workflow}.${address.node}.${address.attempt}`;
-      this.#ports.hints.tell(topic, encoder.encode(exactJson(value, "progress")));
+      // Nothing depends on it, so nothing fails by it: what JSON cannot carry is told as null.
+      this.#ports.hints.tell(topic, encoder.encode(JSON.stringify(value) ?? "null"));
     });
     held.isCleanup = message.isCleanup;
     return execute({
@@ -250,8 +295,7 @@ export class Worker {
     this.#running--;
     if (executed === undefined || !("address" in verdict)) this.#release(held);
     else if (this.#inHand.has(held)) this.#record(held, verdict, executed);
-    const next = this.#state === "started" ? this.#waiting.shift() : undefined;
-    if (next !== undefined) this.#begin(next);
+    this.#fill();
   }
 
   /** Recorded before the ack: a crash in between repeats the task, and the second outcome is refused. */
@@ -277,11 +321,18 @@ export class Worker {
       () => {
         if (this.#inHand.has(held)) held.task.ack();
         this.#release(held);
+        if (held.countedAs !== undefined) this.#forgetCount(held.countedAs);
       },
       (error) => {
         log("warn", `the outcome ${key} cannot be recorded yet`, { error });
         clock.after(UNAVAILABLE_DELAY_MS, () => this.#write(held, key, data, note));
       },
+    );
+  }
+
+  #forgetCount(key: string): void {
+    this.#ports.views.remove(key).catch((error) =>
+      this.#ports.log("debug", `${key} cannot be removed`, { error })
     );
   }
 
@@ -387,6 +438,15 @@ function stops(control: Control, node: number, isCleanup: boolean): boolean {
       return false;
   }
   return control satisfies never;
+}
+
+function workerLost(maxCrashes: number): RecordedFailure {
+  return {
+    name: "WorkerLostError",
+    message:
+      `begun again ${maxCrashes} times without an outcome: the workers that ran it died, or lost their connection`,
+    fatal: true,
+  };
 }
 
 function handlersOf(tasks: readonly AnyTask[]): ReadonlyMap<string, Handler> {

@@ -605,6 +605,19 @@ json("whatever is changed in the JSON: it is refused, or still a sound definitio
   );
 });
 
+json("an input in hand-written JSON is an edge, whether written or not", () => {
+  const inputs = [{ at: [0], node: 0 }];
+  const wf = Workflow.fromJSON({
+    version: 1,
+    name: "by-hand",
+    timeoutMs: 1000,
+    policies: [{ queue: "default", priority: 5 }],
+    nodes: [{ task: "work", args: [] }, { task: "work", args: [null], inputs }],
+    output: { json: "null", inputs: [] },
+  });
+  assert.equal(wf.edges(), [["work-0", "work-1"]]);
+});
+
 json.run();
 
 const names = suite("how people name nodes");

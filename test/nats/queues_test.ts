@@ -225,7 +225,7 @@ test(
     const run = await app.submit(poison.s());
     await began.reached();
     await nc.close(); // As if the task had killed it: nothing is given back.
-    await scope.worker(app, { tasks: [poison], maxDeliveries: 1 });
+    await scope.worker(app, { tasks: [poison], maxCrashes: 1 });
     const error = await rejection(run.result(0)) as TaskError;
     assert.is(error.remoteName, "WorkerLostError");
     assert.match(error.remoteMessage, /delivered 2 times/);

@@ -362,27 +362,27 @@ test(
     const app = await scope.open({}, nc);
     const run = await app.submit(add.s(1, 1), { id: "before" });
     const worker = app.worker({ tasks: arithmetic });
-    const waiting = [run.result(), run.result(0), run.ended(), run.watch().next()];
-    for (const promise of waiting) promise.catch(() => {});
+    const waiting = [run.result(), run.result(0), run.ended(), run.watch().next()]
+      .map((promise) => rejection(promise));
     await nc.flush();
     await nc.close();
-    const asked = [
-      Dyrygent.open(nc),
-      app.submit(add.s(1, 1)),
-      run.status(),
-      run.result(),
-      run.cancel(),
-      app.list().next(),
-      worker.start(),
-      app.processor().start(),
-      app.processor().runOnce(),
-      app.processor().sweep(),
-      ...waiting,
+    const asked: (() => Promise<unknown>)[] = [
+      () => Dyrygent.open(nc),
+      () => app.submit(add.s(1, 1)),
+      () => run.status(),
+      () => run.result(),
+      () => run.cancel(),
+      () => app.list().next(),
+      () => worker.start(),
+      () => app.processor().start(),
+      () => app.processor().runOnce(),
+      () => app.processor().sweep(),
     ];
-    for (const [i, answer] of asked.entries()) {
-      const error = await rejection(within(`answer ${i}`, answer, 2_000));
-      assert.instance(error, UnavailableError, `answer ${i}: ${error}`);
-      assert.match(error.message, /connection (is|was) closed/);
+    const errors = [...asked.map((ask) => rejection(ask())), ...waiting];
+    for (const [i, error] of errors.entries()) {
+      const found = await within(`answer ${i}`, error, 2_000);
+      assert.instance(found, UnavailableError, `answer ${i}: ${found}`);
+      assert.match(found.message, /connection (is|was) closed/);
     }
   }, { leavesWork: true }),
 );
@@ -507,7 +507,7 @@ test(
       [(app) => app.worker({ tasks: [add], concurrency: 0 }), "concurrency"],
       [(app) => app.worker({ tasks: [add], prefetch: -1 }), "prefetch"],
       [(app) => app.worker({ tasks: [add], id: "a b" }), "worker id"],
-      [(app) => app.worker({ tasks: [add], maxDeliveries: 0.5 }), "maxDeliveries"],
+      [(app) => app.worker({ tasks: [add], maxCrashes: 0.5 }), "maxCrashes"],
       [(app) => app.worker({ tasks: [(() => 1) as never] }), "tasks"],
       [(app) => app.worker({ tasks: [add], conc: 1 } as never), "conc"],
       [(app) => app.processor({ window: 0 }), "window"],
