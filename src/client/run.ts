@@ -72,7 +72,7 @@ export class Run<Out = unknown> {
 
   /** Resolves when the run has ended, however it ended. */
   async ended(): Promise<RunStatus> {
-    await this.#head();
+    await this.status();
     await this.#waitForEnd();
     return this.status();
   }
@@ -244,8 +244,8 @@ export class Run<Out = unknown> {
     const { facts } = this.#ports;
     for (let round = 1, last: { stored: Stored; end: EndRecord } | undefined;; round++) {
       const stored = await facts.read(endKey(this.id, round));
-      const end = stored === undefined ? undefined : readEnd(stored.data);
-      if (stored !== undefined && end !== undefined) {
+      if (stored !== undefined) {
+        const end = readEnd(stored.data) ?? unreadableEnd(stored.at);
         last = { stored, end };
         if (end.state === "SUCCESS") return { end, round, retried: false };
         continue;
@@ -303,6 +303,12 @@ function headOrNothing(stored: Stored): Head | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What stands for a terminal record that cannot be read: it is there, and cannot be replaced. */
+function unreadableEnd(at: number): EndRecord {
+  const reason = "its terminal record cannot be read";
+  return { state: "ERROR", at, counts: noCounts(), failed: [], reason };
 }
 
 function parse(data: Uint8Array): unknown {

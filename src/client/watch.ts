@@ -6,7 +6,12 @@ import { type Definition, labelOf } from "../core/definition.ts";
 import { everythingOf, parseKey } from "../core/keys.ts";
 import { factOf, type Recorded } from "../core/recorded.ts";
 import { readEnd } from "../core/records.ts";
-import { type NodeState, Scheduler, type WorkflowState } from "../core/scheduler.ts";
+import {
+  type FinalState,
+  type NodeState,
+  Scheduler,
+  type WorkflowState,
+} from "../core/scheduler.ts";
 import type { Cancel, Ports } from "../ports.ts";
 
 /** A change of a node or of the workflow, or a progress report of a running task. */
@@ -89,7 +94,8 @@ class Story {
   readonly #seen = new Set<string>();
   #events: RunEvent[] = [];
   #state: WorkflowState = "INITIAL";
-  #endedRound = 0;
+  /** How rounds ended. */
+  readonly #ends = new Map<number, FinalState>();
 
   constructor(definition: Definition, workflow: string) {
     this.#definition = definition;
@@ -104,7 +110,7 @@ class Story {
 
   /** The run's current round has its terminal record. */
   get ended(): boolean {
-    return this.#endedRound === this.#scheduler.round && this.#scheduler.finished !== undefined;
+    return this.#end !== undefined;
   }
 
   take(recorded: Recorded): void {
@@ -112,16 +118,20 @@ class Story {
     this.#seen.add(recorded.key);
     const parsed = parseKey(recorded.key);
     if (parsed?.is === "end") {
-      this.#endedRound = Math.max(this.#endedRound, parsed.round);
-      const end = readEnd(recorded.data);
-      if (end !== undefined) this.#workflow(end.state);
-      return;
+      this.#ends.set(parsed.round, readEnd(recorded.data)?.state ?? "ERROR");
+    } else {
+      const fact = factOf(recorded);
+      if (fact === undefined) return;
+      if (this.#state === "INITIAL") this.#workflow("RUNNING");
+      this.#scheduler.apply(fact);
+      if (this.#scheduler.finished === undefined) this.#workflow(this.#scheduler.workflowState);
     }
-    const fact = factOf(recorded);
-    if (fact === undefined) return;
-    if (this.#state === "INITIAL") this.#workflow("RUNNING");
-    this.#scheduler.apply(fact);
-    if (this.#scheduler.finished === undefined) this.#workflow(this.#scheduler.workflowState);
+    if (this.#end !== undefined) this.#workflow(this.#end);
+  }
+
+  /** How the current round ended, once its terminal record and all that led to it are known. */
+  get #end(): FinalState | undefined {
+    return this.#scheduler.finished && this.#ends.get(this.#scheduler.round);
   }
 
   started(topic: string): boolean {

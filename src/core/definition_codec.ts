@@ -69,6 +69,8 @@ export interface EncodedDefinition {
 /** An output larger than this is not written: it is the list of sinks, which every reader can work out. */
 const LARGEST_DEFAULT_OUTPUT = 64 * 1024;
 const HEAD_ROOM = 1_024;
+/** What a range of nodes takes besides its nodes. */
+const PART_ROOM = 200;
 
 const encoder = new TextEncoder();
 
@@ -119,7 +121,7 @@ function splitNodes(definition: Definition, maxBytes: number, headBytes: number)
       throw new PayloadTooLargeError(
         `Node ${first} of workflow "${definition.name}" (arguments and edges)`,
         part.sizeOf(first),
-        room,
+        room - PART_ROOM,
         "Pass big data by reference, or gather many upstreams in steps.",
       );
     }
@@ -140,7 +142,7 @@ class Part {
   readonly #policies = new Map<number, number>();
   readonly #policyTexts: string[] = [];
   readonly #policy: number[] = [];
-  #bytes = 200;
+  #bytes = PART_ROOM;
   next: number;
 
   constructor(definition: Definition, first: number) {
@@ -210,10 +212,9 @@ function upstreams(up: Adjacency, node: number, kind: number, main: number): num
   return found;
 }
 
-/** Exact for ASCII (nearly everything); counts three bytes for every other code unit. */
 function utf8Length(text: string): number {
   // deno-lint-ignore no-control-regex
-  return /^[\x00-\x7f]*$/.test(text) ? text.length : text.length * 3;
+  return /^[\x00-\x7f]*$/.test(text) ? text.length : encoder.encode(text).length;
 }
 
 async function digestOf(parts: readonly Uint8Array[]): Promise<string> {

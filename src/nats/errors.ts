@@ -68,6 +68,19 @@ function isJetStreamOff(error: unknown): boolean {
   return hasCode(error, CODE.jetStreamOff, CODE.jetStreamOffForAccount);
 }
 
+/** Whether trying again may help: the server is away, restarting, or electing a leader. */
+export function isTransient(error: unknown): boolean {
+  if (deniedSubject(error) !== undefined) return false;
+  for (let e = error; e instanceof Error; e = e.cause) {
+    if (
+      e instanceof TimeoutError || e instanceof NoRespondersError || e instanceof UnavailableError
+    ) return true;
+    // Nobody answers for JetStream: it was there when the namespace was opened.
+    if (isJetStreamOff(e) || hasCode(e, CODE.jetStreamDown)) return true;
+  }
+  return false;
+}
+
 /** Whether JetStream answered with one of these codes. */
 export function hasCode(error: unknown, ...codes: number[]): boolean {
   return error instanceof JetStreamApiError && codes.includes(error.code);

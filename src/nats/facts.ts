@@ -1,11 +1,11 @@
 /** The log of facts on a KV bucket whose stream refuses a second write to any key. */
-import type { Msg, NatsConnection } from "@nats-io/nats-core";
-import { AckPolicy, DeliverPolicy, type JetStreamManager, ReplayPolicy } from "@nats-io/jetstream";
-import type { Clock, Facts, Log, Stored } from "../ports.ts";
+import type { Msg } from "@nats-io/nats-core";
+import { AckPolicy, DeliverPolicy, ReplayPolicy } from "@nats-io/jetstream";
+import type { Facts, Stored } from "../ports.ts";
 import { CODE, translate } from "./errors.ts";
 import { parseAckAddress, PullIntake } from "./intake.ts";
-import type { Names } from "./names.ts";
-import { ifFree, type Requests } from "./requests.ts";
+import { ifFree } from "./requests.ts";
+import type { Link } from "./link.ts";
 
 /** The header that says how an attempt ended, beside a body that is only the result. */
 export const NOTE_HEADER = "Dyrygent-Outcome";
@@ -25,44 +25,27 @@ interface StoredReply {
 const SCAN_BATCH = 2_000;
 
 export class NatsFacts implements Facts {
-  readonly #nc: NatsConnection;
-  readonly #jsm: JetStreamManager;
-  readonly #requests: Requests;
-  readonly #names: Names;
-  readonly #clock: Clock;
-  readonly #log: Log;
+  readonly #link: Link;
 
-  constructor(
-    nc: NatsConnection,
-    jsm: JetStreamManager,
-    requests: Requests,
-    names: Names,
-    clock: Clock,
-    log: Log,
-  ) {
-    this.#nc = nc;
-    this.#jsm = jsm;
-    this.#requests = requests;
-    this.#names = names;
-    this.#clock = clock;
-    this.#log = log;
+  constructor(link: Link) {
+    this.#link = link;
   }
 
   create(key: string, data: Uint8Array, note?: string): Promise<"created" | "exists"> {
-    const subject = this.#names.factPrefix + key;
-    if (note === undefined) return this.#requests.publishOnce("record a fact", subject, data);
+    const subject = this.#link.names.factPrefix + key;
+    if (note === undefined) return this.#link.requests.publishOnce("record a fact", subject, data);
     const headers = ifFree(`${NOTE_HEADER}: ${note}\r\n`);
-    return this.#requests.publishOnce("record an outcome", subject, data, headers);
+    return this.#link.requests.publishOnce("record an outcome", subject, data, headers);
   }
 
   read(key: string): Promise<Stored | undefined> {
-    return this.#get(`read ${key}`, { last_by_subj: this.#names.factPrefix + key });
+    return this.#get(`read ${key}`, { last_by_subj: this.#link.names.factPrefix + key });
   }
 
   async readRecorded(key: string): Promise<Stored | undefined> {
     const what = `read ${key}`;
-    const { factsStream, factPrefix } = this.#names;
-    const msg = await this.#requests.once(
+    const { factsStream, factPrefix } = this.#link.names;
+    const msg = await this.#link.requests.once(
       what,
       `$JS.API.DIRECT.GET.${factsStream}.${factPrefix}${key}`,
       "",
@@ -81,15 +64,15 @@ export class NatsFacts implements Facts {
 
   next(filter: string, seq: number): Promise<Stored | undefined> {
     return this.#get(`read after ${seq} of ${filter}`, {
-      next_by_subj: this.#names.factPrefix + filter,
+      next_by_subj: this.#link.names.factPrefix + filter,
       seq: Math.max(1, seq),
     });
   }
 
   async #get(what: string, query: object): Promise<Stored | undefined> {
-    const { message, error } = await this.#requests.json<StoredReply>(
+    const { message, error } = await this.#link.requests.json<StoredReply>(
       what,
-      `$JS.API.STREAM.MSG.GET.${this.#names.factsStream}`,
+      `$JS.API.STREAM.MSG.GET.${this.#link.names.factsStream}`,
       query,
     );
     if (message === undefined) {
@@ -97,7 +80,7 @@ export class NatsFacts implements Facts {
       throw translate(what, new Error(error?.description ?? "the answer has no message"));
     }
     return {
-      key: message.subject.slice(this.#names.factPrefix.length),
+      key: message.subject.slice(this.#link.names.factPrefix.length),
       seq: message.seq,
       at: Date.parse(message.time),
       ...noteOf(message.hdrs === undefined ? undefined : noteInHeaders(atob(message.hdrs))),
@@ -105,11 +88,11 @@ export class NatsFacts implements Facts {
     };
   }
 
-  async scan(filter: string, { bodies = false }: { bodies?: boolean } = {}): Promise<Stored[]> {
-    const { factsStream, factPrefix } = this.#names;
-    const what = `scan ${filter}`;
-    try {
-      const info = await this.#jsm.consumers.add(factsStream, {
+  scan(filter: string, { bodies = false }: { bodies?: boolean } = {}): Promise<Stored[]> {
+    const { factsStream, factPrefix } = this.#link.names;
+    // One that loses its consumer (a server went away) starts again: half of it would be wrong.
+    return this.#link.patience.with(`scan ${filter}`, async () => {
+      const info = await this.#link.jsm.consumers.add(factsStream, {
         ack_policy: AckPolicy.None,
         deliver_policy: DeliverPolicy.All,
         replay_policy: ReplayPolicy.Instant,
@@ -122,11 +105,9 @@ export class NatsFacts implements Facts {
       try {
         return info.num_pending === 0 ? [] : await this.#collect(info.name, info.num_pending);
       } finally {
-        await this.#jsm.consumers.delete(factsStream, info.name).catch(() => {});
+        await this.#link.jsm.consumers.delete(factsStream, info.name).catch(() => {});
       }
-    } catch (error) {
-      throw translate(what, error);
-    }
+    });
   }
 
   #collect(consumer: string, expected: number): Promise<Stored[]> {
@@ -140,7 +121,7 @@ export class NatsFacts implements Facts {
       const onMessage = (msg: Msg) => {
         const { seq, pending, sentNs } = parseAckAddress(msg.reply!);
         found.push({
-          key: msg.subject.slice(this.#names.factPrefix.length),
+          key: msg.subject.slice(this.#link.names.factPrefix.length),
           seq,
           at: Number(sentNs.slice(0, -6)),
           ...noteOf(msg.headers?.get(NOTE_HEADER)),
@@ -152,11 +133,10 @@ export class NatsFacts implements Facts {
           intake.want(Math.min(expected - found.length, SCAN_BATCH));
         }
       };
-      // A scan that loses its consumer (a server went away) starts again from the caller: half of it would be wrong.
       const restore = () =>
         Promise.resolve(finish(translate("scan", new Error("the scan's consumer was lost"))));
-      const intake = new PullIntake(this.#nc, this.#clock, this.#log, {
-        stream: this.#names.factsStream,
+      const intake = new PullIntake(this.#link.nc, this.#link.clock, this.#link.log, {
+        stream: this.#link.names.factsStream,
         consumer,
         onMessage,
         restore,
@@ -168,25 +148,21 @@ export class NatsFacts implements Facts {
   }
 
   async keys(filter: string): Promise<string[]> {
-    const { factsStream, factPrefix } = this.#names;
-    try {
-      const { state } = await this.#jsm.streams.info(factsStream, {
-        subjects_filter: factPrefix + filter,
-      });
-      return Object.keys(state.subjects ?? {}).map((subject) => subject.slice(factPrefix.length));
-    } catch (error) {
-      throw translate(`list ${filter}`, error);
-    }
+    const { factsStream, factPrefix } = this.#link.names;
+    const query = { subjects_filter: factPrefix + filter };
+    const { state } = await this.#link.patience.with(
+      `list ${filter}`,
+      () => this.#link.jsm.streams.info(factsStream, query),
+    );
+    return Object.keys(state.subjects ?? {}).map((subject) => subject.slice(factPrefix.length));
   }
 
   async purge(filter: string): Promise<void> {
-    try {
-      await this.#jsm.streams.purge(this.#names.factsStream, {
-        filter: this.#names.factPrefix + filter,
-      });
-    } catch (error) {
-      throw translate(`remove ${filter}`, error);
-    }
+    const { factsStream, factPrefix } = this.#link.names;
+    await this.#link.patience.with(
+      `remove ${filter}`,
+      () => this.#link.jsm.streams.purge(factsStream, { filter: factPrefix + filter }),
+    );
   }
 }
 

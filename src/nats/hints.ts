@@ -9,6 +9,7 @@ export class NatsHints implements Hints {
   readonly #nc: NatsConnection;
   readonly #names: Names;
   readonly #onGap = new Set<() => void>();
+  readonly #settling = new Set<() => void>();
 
   constructor(nc: NatsConnection, names: Names) {
     this.#nc = nc;
@@ -31,12 +32,16 @@ export class NatsHints implements Hints {
     });
   }
 
-  async settled(): Promise<void> {
-    try {
-      await this.#nc.flush();
-    } catch (error) {
-      throw translate("listen", error);
-    }
+  /** A connection that is lost meanwhile is no failure but a gap, and told as one. */
+  settled(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#settling.add(resolve);
+      // The client leaves a flush unanswered when the connection is closed before its answer.
+      void this.#nc.flush().catch(() => {}).then(() => {
+        this.#settling.delete(resolve);
+        resolve();
+      });
+    });
   }
 
   onGap(call: () => void): Cancel {
@@ -69,6 +74,7 @@ export class NatsHints implements Hints {
   async #watchConnection(): Promise<void> {
     for await (const { type } of this.#nc.status()) if (type === "reconnect") this.#tellOfGap();
     // Closed: whoever waits looks again, and learns it.
+    for (const resolve of this.#settling) resolve();
     this.#tellOfGap();
   }
 

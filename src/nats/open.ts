@@ -8,7 +8,9 @@ import { systemClock } from "./clock.ts";
 import { translate } from "./errors.ts";
 import { NatsFacts } from "./facts.ts";
 import { NatsHints } from "./hints.ts";
+import type { Link } from "./link.ts";
 import { namesIn } from "./names.ts";
+import { Patience } from "./patience.ts";
 import { systemRandom } from "./random.ts";
 import { Requests } from "./requests.ts";
 import {
@@ -51,17 +53,21 @@ export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promi
     ensureStream(jsm, ticksConfig(names, options)),
   ]);
   await ensureConsumer(jsm, names.ticksStream, tickConsumerConfig(names, tickLeaseMs));
-  const requests = new Requests(nc, systemClock, REQUESTS);
+  const link: Link = {
+    nc,
+    jsm,
+    requests: new Requests(nc, systemClock, REQUESTS),
+    patience: new Patience(nc, systemClock),
+    names,
+    clock: systemClock,
+    log,
+  };
   return {
-    facts: new NatsFacts(nc, jsm, requests, names, systemClock, log),
-    tasks: new NatsTasks(nc, jsm, requests, names, systemClock, log, taskLeaseMs),
-    ticks: new NatsTicks(nc, jsm, requests, names, systemClock, log, tickLeaseMs),
+    facts: new NatsFacts(link),
+    tasks: new NatsTasks(link, taskLeaseMs),
+    ticks: new NatsTicks(link, tickLeaseMs),
     hints: new NatsHints(nc, names),
-    views: new NatsViews(
-      await stateBucket(nc, names.stateBucket, options),
-      jsm,
-      names.stateBucket,
-    ),
+    views: new NatsViews(await stateBucket(nc, names.stateBucket, options), link),
     clock: systemClock,
     random: systemRandom,
     log,

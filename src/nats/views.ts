@@ -1,26 +1,24 @@
 /** Status snapshots and presence, in an ordinary KV bucket. */
-import type { JetStreamManager } from "@nats-io/jetstream";
 import type { KV } from "@nats-io/kv";
 import type { View, Views } from "../ports.ts";
-import { CODE, hasCode, translate } from "./errors.ts";
+import { CODE, hasCode } from "./errors.ts";
+import type { Link } from "./link.ts";
 
 export class NatsViews implements Views {
   readonly #kv: KV;
-  readonly #jsm: JetStreamManager;
-  readonly #bucket: string;
+  readonly #link: Link;
 
-  constructor(kv: KV, jsm: JetStreamManager, bucket: string) {
+  constructor(kv: KV, link: Link) {
     this.#kv = kv;
-    this.#jsm = jsm;
-    this.#bucket = bucket;
+    this.#link = link;
   }
 
   async put(key: string, data: Uint8Array): Promise<void> {
-    await this.#tried(`write ${key}`, () => this.#kv.put(key, data));
+    await this.#link.patience.with(`write ${key}`, () => this.#kv.put(key, data));
   }
 
   async get(key: string): Promise<View | undefined> {
-    const entry = await this.#tried(`read ${key}`, () => this.#kv.get(key));
+    const entry = await this.#link.patience.with(`read ${key}`, () => this.#kv.get(key));
     return entry === null || entry.operation !== "PUT"
       ? undefined
       : { data: entry.value, revision: entry.revision };
@@ -28,14 +26,19 @@ export class NatsViews implements Views {
 
   async remove(key: string): Promise<void> {
     // The bucket's own delete and purge leave a marker behind for each key, for ever.
-    await this.#tried(
+    await this.#link.patience.with(
       `remove ${key}`,
-      () => this.#jsm.streams.purge(`KV_${this.#bucket}`, { filter: `$KV.${this.#bucket}.${key}` }),
+      () => {
+        const { stateBucket } = this.#link.names;
+        return this.#link.jsm.streams.purge(`KV_${stateBucket}`, {
+          filter: `$KV.${stateBucket}.${key}`,
+        });
+      },
     );
   }
 
   async *list(prefix: string): AsyncIterable<{ key: string; data: Uint8Array }> {
-    const entries = await this.#tried(
+    const entries = await this.#link.patience.with(
       `list ${prefix}`,
       () => this.#kv.history({ key: `${prefix}>` }),
     );
@@ -44,22 +47,17 @@ export class NatsViews implements Views {
     }
   }
 
-  async swap(key: string, revision: number, data: Uint8Array): Promise<boolean> {
-    try {
-      if (revision === 0) await this.#kv.create(key, data);
-      else await this.#kv.update(key, data, revision);
-      return true;
-    } catch (error) {
-      if (hasCode(error, CODE.wrongLastSequence, CODE.wrongLastSequenceConstant)) return false;
-      throw translate(`write ${key}`, error);
-    }
-  }
-
-  async #tried<T>(action: string, act: () => Promise<T>): Promise<T> {
-    try {
-      return await act();
-    } catch (error) {
-      throw translate(action, error);
-    }
+  /** A lost answer may make a write that was done look as if somebody else had done it. */
+  swap(key: string, revision: number, data: Uint8Array): Promise<boolean> {
+    return this.#link.patience.with(`write ${key}`, async () => {
+      try {
+        if (revision === 0) await this.#kv.create(key, data);
+        else await this.#kv.update(key, data, revision);
+        return true;
+      } catch (error) {
+        if (hasCode(error, CODE.wrongLastSequence, CODE.wrongLastSequenceConstant)) return false;
+        throw error;
+      }
+    });
   }
 }

@@ -2,6 +2,7 @@
  * A low-rate job that one of the processors does: gives a tick to every workflow that should have one and does not
  * (its submitter died in between), and removes what has been finished for long enough.
  */
+import { isId } from "../core/ids.ts";
 import { ALL_ENDS, ALL_HEADS, controlsOf, everythingOf, parseKey } from "../core/keys.ts";
 import { failureOf, parseRecord, readControl } from "../core/records.ts";
 import type { Cancel, Ports, Stored } from "../ports.ts";
@@ -71,7 +72,7 @@ export class Sweeper {
     const removed: string[] = [];
     for (const head of heads) {
       const workflow = parseKey(head)?.workflow;
-      if (workflow === undefined || ticking.has(workflow)) continue;
+      if (workflow === undefined || !isId(workflow) || ticking.has(workflow)) continue;
       const end = ends.get(workflow);
       if (end === undefined || await this.#wasRetried(workflow, end)) {
         await ticks.ensure(workflow);

@@ -760,3 +760,118 @@ workflows("a Mermaid chart shows nodes, joins, edges with their kind, and cleanu
 });
 
 workflows.run();
+
+/** One claim for each row of celery-dyrygent's table that is about building; in brackets what happens there. */
+const known = suite("what users of celery-dyrygent know");
+
+known(
+  "a workflow takes every canvas: signature, chain, group, chord [map and starmap: KeyError]",
+  () => {
+    const wf = new Workflow("every");
+    const canvases: AnyCanvas[] = [
+      add.s(1, 1),
+      chain(add.s(1, 1), add.s(1)),
+      group([add.s(1, 1), add.s(2, 2)]),
+      chord([add.s(1, 1)], sum.s()),
+      chunks(add, [[1, 1], [2, 2]], 1),
+      map(sum, [[1]]),
+      starmap(add, [[1, 1]]),
+    ];
+    for (const canvas of canvases) wf.add(canvas);
+    assert.equal(valueOf(wf), [2, 3, 2, 4, 2, [2], [4], [1], [2]]);
+  },
+);
+
+known("canvases nest in any depth: a chain of chords of chains of groups", () => {
+  const chords = Array.from(
+    { length: 3 },
+    () => chord([chain(group([add.si(1, 1), add.si(2, 2)]), sum.s()), add.si(3, 3)], sum.s()),
+  );
+  const canvas = chain(chords[0]!, chord([chords[1]!, chords[2]!], sum.s()));
+  assert.is(valueOf(canvas), 24);
+});
+
+known("a signature is added with its dependencies, and takes more of them later", () => {
+  const wf = new Workflow("dependencies");
+  const [a] = wf.add(add.si(1, 1));
+  const [b] = wf.add(add.si(2, 2));
+  const [c] = wf.add(add.si(3, 3), { after: [a] });
+  c.after(b);
+  assert.equal(wf.edges(), [["add-0", "add-2"], ["add-1", "add-2"]]);
+});
+
+known("an empty group, chord or chain passes its dependencies through", () => {
+  const wf = new Workflow("through");
+  const a = wf.call(add, 1, 1);
+  for (const canvas of [group([]), chain(), chain([group([]), chain()])] as AnyCanvas[]) {
+    const after = wf.add(canvas, { after: a }) as Node[];
+    wf.add(add.si(2, 2), { after });
+  }
+  wf.add(chord([], add.si(3, 3)), { after: a });
+  assert.equal(Object.values(waits(wf)), [[], ["add-0"], ["add-0"], ["add-0"], ["add-0"]]);
+});
+
+known("a group may begin with an empty group [TypeError]", () => {
+  assert.equal(valueOf(group([group([]), add.s(1, 1)])), [[], 2]);
+});
+
+known("a workflow may have two empty groups [already added]", () => {
+  const wf = new Workflow("empties");
+  wf.add(chain([group([]), add.si(1, 1), group([]), group([]), add.si(2, 2)]));
+  assert.equal(waits(wf), { "add-0": [], "add-1": ["add-0"] });
+});
+
+known("group | group: the second waits for all of the first", () => {
+  const canvas = group([add.s(1, 1), add.s(2, 2)]).pipe(group([add.si(3, 3), add.si(4, 4)]));
+  const { "add-2": third, "add-3": fourth } = waits(canvas);
+  assert.equal([third, fourth], [["add-0", "add-1"], ["add-0", "add-1"]]);
+});
+
+known("a dependency that is there already is not added again [an error]", () => {
+  const wf = new Workflow("twice");
+  const a = wf.call(add, 1, 1);
+  wf.call(add, 1, 1).after(a).after(a);
+  assert.equal(wf.edges(), [["add-0", "add-1"]]);
+});
+
+known("a cycle is an error when the workflow is built [it runs into FAILURE]", () => {
+  const wf = new Workflow("cycle");
+  const a = wf.call(add, 1, 1);
+  a.after(wf.call(add, a, 1));
+  assert.throws(() => wf.build(), /add-0 → add-1 → add-0/);
+});
+
+known("workflow and nodes have a payload of their own", () => {
+  const wf = new Workflow("payload", { payload: { of: "workflow" } });
+  wf.add(add.s(1, 1).set({ payload: { of: "node" } }));
+  const { payload, nodes } = wf.toJSON();
+  assert.equal([payload, nodes[0]?.payload], [{ of: "workflow" }, { of: "node" }]);
+});
+
+known("the workflow's options are apart from its tasks', whose own win [lost]", () => {
+  const wf = new Workflow("apart", { timeout: "1h", defaults: { timeout: "1m", queue: "all" } });
+  wf.add(group([add.si(1, 1), add.si(1, 1).set({ timeout: "1s", queue: "own" })]));
+  const { timeoutMs, nodes } = wf.toJSON();
+  assert.equal([timeoutMs, ...nodes.map((node) => node.timeoutMs)], [3_600_000, 60_000, 1_000]);
+  assert.equal(queues(wf), ["all", "own"]);
+});
+
+known("options of a chain and of a group are kept [dropped]", () => {
+  const retry = { max: 7 };
+  const all = policies(chain(group([add.si(1, 1)]), add.si(1, 1)).set({ retry }));
+  assert.equal(all.map((policy) => policy.retry?.max), [7, 7]);
+});
+
+known("a workflow has a timeout, and can be written and read with its version", () => {
+  const wf = new Workflow("written", { timeout: "2h" });
+  wf.add(chain(add.s(1, 1), add.s(2)));
+  assert.is(wf.toJSON().version, 1);
+  assert.is(wf.toJSON().timeoutMs, 7_200_000);
+  assert.equal(Workflow.fromJSON(wf.toJSON()).edges(), wf.edges());
+});
+
+known("results are passed on [its most wanted feature]", () => {
+  assert.is(valueOf(chain(add.s(1, 1), add.s(2), add.s(3))), 7);
+});
+
+known.run();

@@ -5,6 +5,7 @@ import * as assert from "uvu/assert";
 import { chord, group } from "../../src/core/canvas.ts";
 import { type Definition, findNode, labelOf } from "../../src/core/definition.ts";
 import {
+  chunkName,
   decodeDefinition,
   decodeHead,
   type EncodedDefinition,
@@ -13,6 +14,8 @@ import {
 } from "../../src/core/definition_codec.ts";
 import { definitionFromJson, definitionToJson } from "../../src/core/definition_json.ts";
 import { CycleError, InvalidWorkflowError, PayloadTooLargeError } from "../../src/core/errors.ts";
+import { definitionKey } from "../../src/core/keys.ts";
+import { wholeDefinition } from "../../src/core/recorded.ts";
 import { Scheduler } from "../../src/core/scheduler.ts";
 import { task } from "../../src/core/task.ts";
 import { fill, inputNodes } from "../../src/core/template.ts";
@@ -100,12 +103,25 @@ test("no record is larger than it may be", async () => {
 });
 
 test("a workflow of 5,000 nodes with small records comes in many chunks, and whole again", async () => {
-  const header = Array.from({ length: 5_000 }, (_, i) => work.si(i, `ж${i}`));
+  const header = Array.from({ length: 5_000 }, (_, i) => work.si(i, "x".repeat(i % 100)));
   const wf = Workflow.of(chord(header, work.si()));
   const split = await encoded(wf, 8_192);
   assert.ok(split.chunks.length > 20, `${split.chunks.length} chunks`);
   assert.is(decodeHead(split.head).chunks, split.chunks.length);
   assert.equal(content(decoded(split)), content(wf.build()));
+});
+
+test("records are measured in bytes, not in characters: names of errors, arguments, payloads", async () => {
+  const on = Array.from({ length: 20 }, (_, i) => `${i}${"ж".repeat(30)}`);
+  for (const common of [{ retry: { on } }, { payload: "ж".repeat(700) }, {}]) {
+    const members = Array.from({ length: 50 }, (_, i) => {
+      const options = common.retry === undefined ? common : { retry: { on, max: i } };
+      return work.si("ж".repeat(i * 9)).set(options);
+    });
+    const { head, chunks } = await encoded(Workflow.of(group(members)), 4_096);
+    assert.ok(chunks.length > 3);
+    for (const { length } of [head, ...chunks]) assert.ok(length <= 4_096, `${length} bytes`);
+  }
 });
 
 test("a node may wait for the end of 200,000 others", async () => {
@@ -173,8 +189,14 @@ test("a node that fits into no record is refused with its size", async () => {
   const error = await encoded(wf, 10_000).catch((error) => error);
   assert.instance(error, PayloadTooLargeError);
   assert.is(error.code, "PAYLOAD_TOO_LARGE");
-  assert.ok(error.size > 50_000 && error.limit <= 10_000);
+  assert.ok(error.size > 50_000 && error.limit <= 10_000 && error.limit > 8_000);
   assert.match(error.message, /Node 1 of workflow "big"/);
+});
+
+test("one letter outside of ASCII makes a node no larger than it is", async () => {
+  const wf = new Workflow("letter");
+  wf.call(work, `é${"x".repeat(8_000)}`);
+  assert.is((await encoded(wf, 10_000)).chunks.length, 0);
 });
 
 test("an output that is too large to be said in the head is refused", async () => {
@@ -286,7 +308,8 @@ async function forged(
   // deno-lint-ignore no-explicit-any
   forge: (head: any, structure: any) => void,
 ): Promise<Uint8Array[]> {
-  const { head } = await encoded(wf);
+  const { head, chunks } = await encoded(wf);
+  assert.is(chunks.length, 0);
   const [first, second, ...signatures] = new TextDecoder().decode(head).split("\n");
   const [headJson, structure] = [JSON.parse(first!), JSON.parse(second!)];
   forge(headJson, structure);
@@ -378,6 +401,34 @@ damaged("fields of wrong types, ranges and meanings are refused", async () => {
   }
 });
 
+/** Puts junk somewhere into a value. */
+// deno-lint-ignore no-explicit-any
+function spoil(holder: any, dice: Dice): void {
+  const junk = [null, -1, 0, 1, 2, 1e300, 0.5, "", "x", "__proto__", [], {}, true, [[]], [null]];
+  let key = dice.pick(Object.keys(holder));
+  while (typeof holder[key] === "object" && holder[key] !== null && dice.roll(5) > 0) {
+    const keys = Object.keys(holder[key]);
+    if (keys.length === 0) break;
+    holder = holder[key];
+    key = dice.pick(keys);
+  }
+  holder[key] = dice.pick(junk);
+}
+
+damaged("whatever field is forged: it is refused, or still a sound definition", async () => {
+  await fc.assert(
+    fc.asyncProperty(anySketch, anyFaces, async (sketch, faces) => {
+      const dice = new Dice(faces);
+      const records = await forged(workflowOf(sketch), (head, structure) => {
+        spoil(dice.roll(4) === 0 ? head : structure, dice);
+      });
+      const definition = readOrRefused(records);
+      if (definition !== undefined) assertSound(definition);
+    }),
+    { numRuns: 300 },
+  );
+});
+
 damaged("edges in a circle are named", async () => {
   const [record] = await forged(forgeable(), (_, structure) => structure.after[1] = [2]);
   try {
@@ -390,11 +441,17 @@ damaged("edges in a circle are named", async () => {
 });
 
 damaged("few bytes that stand for very many edges are refused", async () => {
-  const wide = Workflow.of(group(Array.from({ length: 20_000 }, () => work.s())));
+  const wide = Workflow.of(group(Array.from({ length: 8_000 }, () => work.s())));
   const records = await forged(wide, (_, structure) => {
-    structure.after = structure.after.map(() => [[0, 20_000, 0]]);
+    // Each waits for the first node 8,000 times: there is no cycle that could be found instead.
+    structure.after = structure.after.map((_: unknown, i: number) =>
+      i === 0 ? [] : [[0, 8_000, 0]]
+    );
   });
-  assert.is(readOrRefused(records), undefined);
+  assert.throws(
+    () => decodeDefinition(decodeHead(records[0]!), records),
+    /more than 50000000 edges/,
+  );
 });
 
 damaged("text that is not a definition at all is refused", () => {
@@ -442,6 +499,25 @@ damaged("of a newer definition the version can still be told", async () => {
   assert.is(versionOf(new TextEncoder().encode("null")), undefined);
   assert.is(versionOf(new Uint8Array()), undefined);
 });
+
+damaged(
+  "a definition is read from its records by their keys, and refused while one is missing",
+  async () => {
+    const wf = Workflow.of(group(Array.from({ length: 300 }, (_, i) => work.s(i))));
+    const { head, chunks, digest } = await encoded(wf, 3_000);
+    const stored = new Map(
+      chunks.map((data, i) => [definitionKey("run", chunkName(digest, i + 1)), data]),
+    );
+    const read = async (key: string) => {
+      const data = stored.get(key);
+      return data === undefined ? undefined : { key, data };
+    };
+    assert.equal(content(await wholeDefinition("run", head, read)), content(wf.build()));
+    stored.delete(definitionKey("run", chunkName(digest, 2)));
+    const error = await wholeDefinition("run", head, read).catch((error) => error);
+    assert.instance(error, InvalidWorkflowError);
+  },
+);
 
 damaged.run();
 
@@ -580,21 +656,10 @@ json("a payload above 16 KiB is refused here as well", () => {
 });
 
 json("whatever is changed in the JSON: it is refused, or still a sound definition", () => {
-  const junk = [null, -1, 0, 1, 2, 1e300, 0.5, "", "x", "__proto__", [], {}, true, [[]], [null]];
   fc.assert(
     fc.property(anySketch, anyFaces, (sketch, faces) => {
-      const dice = new Dice(faces);
       const whole = structuredClone(workflowOf(sketch).toJSON());
-      // deno-lint-ignore no-explicit-any
-      let holder: any = whole;
-      let key = dice.pick(Object.keys(holder));
-      while (typeof holder[key] === "object" && holder[key] !== null && dice.roll(5) > 0) {
-        const keys = Object.keys(holder[key]);
-        if (keys.length === 0) break;
-        holder = holder[key];
-        key = dice.pick(keys);
-      }
-      holder[key] = structuredClone(dice.pick(junk));
+      spoil(whole, new Dice(faces));
       try {
         assertSound(definitionFromJson(whole));
       } catch (error) {
@@ -605,17 +670,9 @@ json("whatever is changed in the JSON: it is refused, or still a sound definitio
   );
 });
 
-json("an input in hand-written JSON is an edge, whether written or not", () => {
-  const inputs = [{ at: [0], node: 0 }];
-  const wf = Workflow.fromJSON({
-    version: 1,
-    name: "by-hand",
-    timeoutMs: 1000,
-    policies: [{ queue: "default", priority: 5 }],
-    nodes: [{ task: "work", args: [] }, { task: "work", args: [null], inputs }],
-    output: { json: "null", inputs: [] },
-  });
-  assert.equal(wf.edges(), [["work-0", "work-1"]]);
+json("more nodes than a workflow may have are refused before they are looked at", () => {
+  const whole = { ...forgeable().toJSON(), nodes: new Array(2_000_001) };
+  assert.throws(() => Workflow.fromJSON(whole), /nodes .* at most 2000000/);
 });
 
 json.run();

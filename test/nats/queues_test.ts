@@ -1,7 +1,7 @@
 /** Who runs what, and when: queues, priorities, slots, and what becomes of tasks in hand when a worker goes away. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { jetstreamManager } from "@nats-io/jetstream";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { group, type Run, task, TaskError, Workflow } from "nats-dyrygent";
 import { eventually, Moment, rejection, type Scope, TestServer } from "./server.ts";
 import { add, arithmetic } from "./tasks.ts";
@@ -208,28 +208,45 @@ test(
 );
 
 test(
-  "a task that was delivered too often is recorded as failed, not run",
+  "a task that cost too many workers their lives is recorded as failed, not run",
   tests.scope(async (scope) => {
+    const lease = { taskLease: "500ms" } as const;
+    let began = new Moment("the task began");
     let calls = 0;
-    const began = new Moment("the task began");
     const poison = task("poison", () => {
       calls++;
       began.come();
       return new Promise<void>(() => {});
     });
-    const app = await scope.open({ taskLease: "500ms" });
+    const app = await scope.open(lease);
     await scope.processor(app);
-    const nc = await scope.connect();
-    const doomed = (await scope.open({ taskLease: "500ms" }, nc)).worker({ tasks: [poison] });
-    await doomed.start();
     const run = await app.submit(poison.s());
-    await began.reached();
-    await nc.close(); // As if the task had killed it: nothing is given back.
+    for (const _crash of [1, 2]) {
+      began = new Moment("the task began");
+      const nc = await scope.connect();
+      await (await scope.open(lease, nc)).worker({ tasks: [poison], maxCrashes: 1 }).start();
+      await began.reached();
+      await nc.close(); // As if the task had killed it: nothing is given back.
+    }
     await scope.worker(app, { tasks: [poison], maxCrashes: 1 });
     const error = await rejection(run.result(0)) as TaskError;
     assert.is(error.remoteName, "WorkerLostError");
-    assert.match(error.remoteMessage, /delivered 2 times/);
-    assert.is(calls, 1);
+    assert.is(calls, 2);
+  }),
+);
+
+test(
+  "a task that was given back unbegun, however often, still runs",
+  tests.scope(async (scope) => {
+    const app = await scope.open();
+    await scope.processor(app);
+    const run = await app.submit(add.s(1, 1));
+    await eventually("it is queued", async () => (await scope.contents()).tasks === 1);
+    const { consumers } = jetstream(await scope.raw);
+    const lane = await consumers.get(`${scope.namespace}_TASKS`, "p5-default");
+    for (let i = 0; i < 12; i++) (await lane.next())!.nak();
+    await scope.worker(app, { tasks: arithmetic, maxCrashes: 1 });
+    assert.is(await run.result(), 2);
   }),
 );
 
