@@ -56,7 +56,8 @@ export {
 } from "./src/core/errors.ts";
 export { type CurrentTask, currentTask } from "./src/worker/current_task.ts";
 export type { Worker, WorkerOptions } from "./src/worker/worker.ts";
-export type { Processor, ProcessorOptions, RunOnceReport } from "./src/processor/processor.ts";
+export type { Processor, RunOnceReport } from "./src/processor/processor.ts";
+export type { ProcessorOptions } from "./src/processor/options.ts";
 export type { ProcessorEvents } from "./src/processor/hooks.ts";
 export type { ControlAnswer, NodeReference, Run } from "./src/client/run.ts";
 export type { RunEvent } from "./src/client/watch.ts";

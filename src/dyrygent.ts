@@ -10,7 +10,8 @@ import { refuseUnknown } from "./core/options.ts";
 import type { RunStatus } from "./core/records.ts";
 import { natsPorts } from "./nats/open.ts";
 import type { Log, Ports } from "./ports.ts";
-import { Processor, type ProcessorOptions } from "./processor/processor.ts";
+import type { ProcessorOptions } from "./processor/options.ts";
+import { Processor } from "./processor/processor.ts";
 import { Worker, type WorkerOptions } from "./worker/worker.ts";
 
 export interface DyrygentOptions {

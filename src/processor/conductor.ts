@@ -2,20 +2,17 @@
  * Conducts one workflow while its tick is held here: facts come in, the scheduler says what follows, and it is done.
  * Everything in here can be thrown away at any moment; the next conductor rebuilds it from the log.
  */
-import { type Definition, hasInputs, policyOfNode } from "../core/definition.ts";
+import { type Definition, policyOfNode } from "../core/definition.ts";
 import { controlKey, endKey, everythingOf, outcomeKey, parseKey } from "../core/keys.ts";
 import { LIMITS } from "../core/limits.ts";
 import { factOf } from "../core/recorded.ts";
 import {
   type EndRecord,
-  type InlineResult,
   readEnd,
   type RunStatus,
   writeControl,
   writeEnd,
   writeStatus,
-  writeTaskContext,
-  writeTaskMessage,
 } from "../core/records.ts";
 import {
   type Effect,
@@ -24,11 +21,10 @@ import {
   Scheduler,
   type WorkflowState,
 } from "../core/scheduler.ts";
-import { type Input, inputNodes } from "../core/template.ts";
 import type { Cancel, Hint, Ports, TaskAddress } from "../ports.ts";
 import { DueQueue } from "./due.ts";
 import { loadFacts } from "./load.ts";
-import { Results } from "./results.ts";
+import { TaskMessages } from "./task_messages.ts";
 
 export interface ConductorOptions {
   /** Task messages of one workflow in the queue at once. */
@@ -52,10 +48,6 @@ interface Sent {
   at: number;
 }
 
-/** Messages carry at most so many bytes of inputs; the worker reads the rest. */
-const LARGEST_INLINE = 16_384;
-/** What a message spends on an input besides its value: the node's number and punctuation. */
-const INLINE_OVERHEAD = 12;
 /** Questions to the server at once when making sure. */
 const ENSURE_BATCH = 256;
 const VIEW_EVERY_MS = 1_000;
@@ -67,9 +59,8 @@ export class Conductor {
   readonly #ports: Ports;
   readonly #options: ConductorOptions;
   readonly #events: ConductorEvents;
-  readonly #context: { readonly own: Uint8Array; readonly cleanup: Uint8Array };
+  readonly #messages: TaskMessages;
   #scheduler: Scheduler;
-  #results = new Results();
   /** Due now, in the order they became so. */
   #ready: (Effect & { is: "dispatch" })[] = [];
   #readyFrom = 0;
@@ -106,11 +97,7 @@ export class Conductor {
     this.#startedAt = submittedAt;
     this.#options = options;
     this.#events = events;
-    const { name, payload } = definition;
-    this.#context = {
-      own: writeTaskContext(name, payload, { cleanup: false }),
-      cleanup: writeTaskContext(name, payload, { cleanup: true }),
-    };
+    this.#messages = new TaskMessages(definition, ports.maxRecord);
     this.#scheduler = new Scheduler(definition, workflow, submittedAt);
     // Before the log is read: what is recorded meanwhile is heard or read, or both.
     this.#unsubscribe = ports.hints.onFact(everythingOf(workflow), (hint) => {
@@ -269,10 +256,7 @@ export class Conductor {
   #onOutcome(fact: Fact & { is: "succeeded" | "failed" }, data: Uint8Array): void {
     const { node, attempt } = fact;
     if (this.#sent.get(node)?.attempt === attempt) this.#sent.delete(node);
-    if (fact.is === "succeeded" && node < this.definition.graph.size) {
-      const { offsets } = this.definition.graph.down;
-      this.#results.keep(node, data, offsets[node + 1]! - offsets[node]!);
-    }
+    if (fact.is === "succeeded") this.#messages.keep(node, data);
     this.#do(this.#scheduler.apply(fact));
     this.#pump();
   }
@@ -334,8 +318,7 @@ export class Conductor {
   #send(node: number, attempt: number): void {
     this.#sent.set(node, { attempt, at: this.#ports.clock.monotonic() });
     this.#publishing++;
-    const message = this.#message(node);
-    if (attempt === 1) this.#results.release(this.definition, node);
+    const message = this.#messages.write(node, attempt, this.#scheduler);
     this.#ports.tasks.publish(this.#address(node, attempt), message).then(
       () => this.#publishing--,
       (error) => {
@@ -348,40 +331,6 @@ export class Conductor {
   #address(node: number, attempt: number): TaskAddress {
     const { queue, priority } = policyOfNode(this.definition, node);
     return { queue, priority, workflow: this.workflow, node, attempt };
-  }
-
-  #message(node: number): Uint8Array {
-    const signature = this.definition.signatures.bytes(node);
-    const { cleanup } = policyOfNode(this.definition, node);
-    const context = cleanup === true ? this.#context.cleanup : this.#context.own;
-    const inputs = this.#inputsOf(signature);
-    const inline: InlineResult[] = [];
-    const attempts: [number, number][] = [];
-    let room = Math.min(
-      LARGEST_INLINE,
-      this.#ports.maxRecord - signature.length - context.length,
-    );
-    for (const upstream of inputs) {
-      // A skipped node has no record that a worker could read: its result is null, and always comes along.
-      const isSkipped = this.#scheduler.stateOf(upstream) !== "SUCCESS";
-      const data = isSkipped ? NULL : this.#results.get(upstream);
-      const bytes = (data?.length ?? 0) + INLINE_OVERHEAD;
-      if (data !== undefined && (isSkipped || bytes <= room)) {
-        inline.push({ node: upstream, data });
-        room -= bytes;
-      } else {
-        const attempt = this.#scheduler.attemptOf(upstream);
-        if (attempt !== 1) attempts.push([upstream, attempt]);
-      }
-    }
-    return writeTaskMessage(signature, context, inline, attempts);
-  }
-
-  /** Only when a signature has inputs is it looked into. */
-  #inputsOf(signature: Uint8Array): readonly number[] {
-    if (!hasInputs(signature)) return [];
-    const { inputs } = JSON.parse(decoder.decode(signature)) as { inputs: readonly Input[] };
-    return [...new Set(inputNodes(inputs, LIMITS.nodes))];
   }
 
   /** Reads the whole log of this workflow anew. */
@@ -508,6 +457,3 @@ export class Conductor {
     this.#events.onState(state);
   }
 }
-
-const NULL = new TextEncoder().encode("null");
-const decoder = new TextDecoder();

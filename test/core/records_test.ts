@@ -229,6 +229,12 @@ controls("what is no control fact is not taken for one", () => {
   }
 });
 
+controls("bytes that are not UTF-8 are no record: they are not mended", () => {
+  const data = writeControl({ id: "a", at: 1, control: { is: "cancel", reason: "?" } });
+  data[data.indexOf("?".charCodeAt(0))] = 0xff;
+  assert.is(readControl(data), undefined);
+});
+
 controls("a reason that is no text is left out", () => {
   const data = bytes('{"v":1,"id":"a","at":1,"is":"cancel","reason":{"x":1}}');
   assert.equal(readControl(data)?.control, { is: "cancel" });

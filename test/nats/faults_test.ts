@@ -1,281 +1,413 @@
-/** Processes die, the server dies, hints get lost: what was submitted ends all the same, and nothing runs twice without a reason. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
-import { jetstream, jetstreamManager } from "@nats-io/jetstream";
-import type { NatsConnection, SubscriptionOptions } from "@nats-io/nats-core";
-import { type Node, type Run, task, Workflow } from "nats-dyrygent";
-import { suite } from "uvu";
+/** Processes that die or stand still, a server that dies, messages that get lost: every workflow ends, and nothing runs twice but what was in flight. */
+import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { executions, LEASES, recorded, recordExecutions } from "./recorded_task.ts";
-import { eventually, type Scope, TestServer, within } from "./server.ts";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import type { Msg, NatsConnection, SubscriptionOptions } from "@nats-io/nats-core";
+import { chain, NotFoundError, type Run, Workflow } from "nats-dyrygent";
+import { type Child, startChild } from "./child.ts";
+import {
+  eventually,
+  Moment,
+  rejection,
+  type Scope,
+  startServer,
+  TestServer,
+  within,
+} from "./server.ts";
+import { executions, layered, openLedger, recordedBy, stepTask } from "./steps.ts";
+import { add, arithmetic, mul } from "./tasks.ts";
 
-const server = new TestServer();
-const test = suite("faults");
-test.after(() => server.stop());
+const tests = new TestServer();
+test.after(() => tests.stop());
 
-const NODES = 500;
-const WIDTH = 20;
+/** Short, so that what a dead process held comes back soon. */
+const leases = { tickLease: "1s", taskLease: "1s" } as const;
+const ticking = { tick: { idle: ["100ms", "500ms"] } } as const;
+const CONCURRENCY = 8;
+const PREFETCH = 8;
 
-/** Layers of 20; every node waits for two of the layer before and takes their results. */
-function layered(nodes: number, work: ReturnType<typeof recorded>): Workflow {
-  const wf = new Workflow("layered");
-  const all: Node<number>[] = [];
-  for (let i = 0; i < nodes; i++) {
-    const before = Math.floor(i / WIDTH) * WIDTH - WIDTH;
-    const upstreams = before < 0 ? [] : [before + i % WIDTH, before + (i * 7 + 3) % WIDTH];
-    all.push(wf.call(work, i, ...upstreams.map((upstream) => all[upstream]!)));
-  }
-  return wf;
+/** Comes when so many steps of a namespace have begun. */
+function afterSteps(nc: NatsConnection, namespace: string, count: number): Moment {
+  const moment = new Moment(`${count} steps have begun`);
+  let seen = 0;
+  const subscription = nc.subscribe(`ran.${namespace}.>`, {
+    callback: () => {
+      if (++seen !== count) return;
+      subscription.unsubscribe();
+      moment.come();
+    },
+  });
+  return moment;
 }
 
-/** A part of the system in a process of its own, which ends with the test. */
-async function startPart(role: "worker" | "processor", scope: Scope): Promise<ChildProcess> {
-  const script = fileURLToPath(new URL("part.ts", import.meta.url));
-  const how = "Deno" in globalThis ? ["run", "-A", script] : ["--import", "tsx", script];
-  const child = spawn(process.execPath, [...how, role, scope.server.url, scope.namespace], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  process.once("exit", () => child.kill("SIGKILL"));
-  await within(`the ${role} process to be ready`, once(child.stdout!, "data"));
+async function startCrew(scope: Scope, role: "worker" | "processor"): Promise<Child> {
+  const child = startChild("crew_process.ts", [role, scope.server.url, scope.namespace, "victim"]);
+  await child.said("ready");
   return child;
 }
 
-async function kill(child: ChildProcess): Promise<void> {
-  const gone = once(child, "exit");
-  process.kill(child.pid!, "SIGKILL");
-  await gone;
+/** A worker in this process. */
+async function startSurvivor(scope: Scope): Promise<void> {
+  const nc = await scope.connect();
+  const app = await scope.open(leases, nc);
+  const tasks = [stepTask(nc, scope.namespace, "survivor")];
+  await scope.worker(app, { tasks, id: "survivor", concurrency: CONCURRENCY, prefetch: PREFETCH });
 }
 
-/** Resolves once so many outcomes have been recorded; gives the nodes that have one by then. */
-async function outcomesReach(count: number, run: Run, scope: Scope): Promise<Set<number>> {
-  const nodes = new Set<number>();
-  const nc = await scope.raw;
-  const enough = new Promise<void>((resolve) => {
-    const subscription = nc.subscribe(`${scope.namespace}.fact.${run.id}.r.>`, {
-      callback: (_, msg) => {
-        nodes.add(Number(msg.subject.split(".").at(-2)));
-        if (nodes.size === count) {
-          subscription.unsubscribe();
-          resolve();
-        }
-      },
-    });
-  });
-  await nc.flush();
-  await within(`${count} outcomes`, enough, 30_000);
-  return nodes;
-}
+const LAYERS = 10;
+const WIDTH = 50;
+const SIZE = LAYERS * WIDTH;
 
-/** Outcomes of the run: node → how many. */
-async function outcomes(run: Run, scope: Scope): Promise<Map<number, number>> {
-  const { streams } = await jetstreamManager(await scope.raw);
-  const { state } = await streams.info(`KV_${scope.namespace}`, {
-    subjects_filter: `$KV.${scope.namespace}.${run.id}.r.>`,
-  });
-  const counts = new Map<number, number>();
-  for (const subject of Object.keys(state.subjects ?? {})) {
-    const node = Number(subject.split(".").at(-2));
-    counts.set(node, (counts.get(node) ?? 0) + 1);
+/** Its result is right, each node has one outcome, and nodes that ran more than once are given back. */
+async function checkSteps(scope: Scope, run: Run<unknown>): Promise<Map<number, string[]>> {
+  const last = Array.from({ length: WIDTH }, (_, i) => (LAYERS - 1) * WIDTH + i);
+  assert.equal(await within("the result", run.result(), 30_000), last);
+  const raw = await scope.raw;
+  const outcomes = await recordedBy(raw, scope.namespace, run.id);
+  assert.is(outcomes.size, SIZE);
+  const ran = await executions(raw, scope.namespace, run.id);
+  assert.is(ran.size, SIZE);
+  const repeated = new Map([...ran].filter(([, workers]) => workers.length > 1));
+  for (const [node, workers] of repeated) {
+    assert.is(workers.length, 2, `node ${node} ran on ${workers}`);
+    assert.is(outcomes.get(node), workers[1], `node ${node} had an outcome and ran again`);
   }
-  return counts;
-}
-
-async function assertEachNodeHasOneOutcome(run: Run, scope: Scope, nodes: number): Promise<void> {
-  const counts = await outcomes(run, scope);
-  assert.is(counts.size, nodes);
-  assert.ok([...counts.values()].every((count) => count === 1), "a node has several outcomes");
+  return repeated;
 }
 
 test(
-  "a worker process killed in the middle: the workflow ends, only what it had under way runs again",
-  server.scope(async (scope) => {
-    await recordExecutions(await scope.raw, scope.namespace);
-    const app = await scope.open(LEASES);
-    await scope.processor(app);
-    const [victim, survivor] = await Promise.all([
-      startPart("worker", scope),
-      startPart("worker", scope),
-    ]);
-    const work = recorded(jetstream(await scope.raw), scope.namespace, "test");
-    const run = await app.submit(layered(NODES, work));
-    await outcomesReach(150, run, scope);
-    await kill(victim);
-    assert.is((await run.ended()).state, "SUCCESS");
-    await kill(survivor);
-    await assertEachNodeHasOneOutcome(run, scope, NODES);
-    const all = await executions(await scope.raw, scope.namespace);
-    assert.is(new Set(all.map(({ node }) => node)).size, NODES);
-    const seen = new Map<number, string>();
-    const again = all.filter(({ node, by }) => {
-      const first = seen.get(node);
-      seen.set(node, first ?? by);
-      return first !== undefined;
+  "a worker process that is killed: only what it had in hand runs again, elsewhere",
+  tests.scope(async (scope) => {
+    const raw = await scope.raw;
+    const app = await scope.open(leases);
+    await openLedger(raw, scope.namespace);
+    await scope.processor(await scope.open(leases), ticking);
+    await using victim = await startCrew(scope, "worker");
+    await startSurvivor(scope);
+    const middle = afterSteps(raw, scope.namespace, 200);
+    const run = await app.submit(layered(LAYERS, WIDTH));
+    await middle.reached();
+    await victim.kill();
+    const repeated = await checkSteps(scope, run);
+    assert.ok(repeated.size <= CONCURRENCY, `${repeated.size} nodes ran again`);
+    for (const workers of repeated.values()) assert.equal(workers, ["victim", "survivor"]);
+  }, { within: 40_000 }),
+);
+
+for (const when of [1, 250, 495]) {
+  test(
+    `a processor process that is killed after ${when} of ${SIZE} steps: nothing runs again`,
+    tests.scope(async (scope) => {
+      const raw = await scope.raw;
+      const app = await scope.open(leases);
+      await openLedger(raw, scope.namespace);
+      await using victim = await startCrew(scope, "processor");
+      await startSurvivor(scope);
+      const middle = afterSteps(raw, scope.namespace, when);
+      const run = await app.submit(layered(LAYERS, WIDTH));
+      await middle.reached();
+      await victim.kill();
+      await scope.processor(await scope.open(leases), ticking);
+      const repeated = await checkSteps(scope, run);
+      assert.equal([...repeated], []);
+    }, { within: 40_000 }),
+  );
+}
+
+test(
+  "a processor process that stands still longer than its lease, and goes on, does no harm",
+  tests.scope(async (scope) => {
+    const raw = await scope.raw;
+    const app = await scope.open(leases);
+    await openLedger(raw, scope.namespace);
+    await using victim = await startCrew(scope, "processor");
+    await startSurvivor(scope);
+    const middle = afterSteps(raw, scope.namespace, 100);
+    const late = afterSteps(raw, scope.namespace, 300);
+    const run = await app.submit(layered(LAYERS, WIDTH));
+    await middle.reached();
+    victim.signal("SIGSTOP");
+    await scope.processor(await scope.open(leases), ticking);
+    await late.reached();
+    victim.signal("SIGCONT");
+    const repeated = await checkSteps(scope, run);
+    assert.equal([...repeated], []);
+  }, { within: 40_000 }),
+);
+
+test(
+  "a worker process that stands still longer than its lease, and goes on, overwrites nothing",
+  tests.scope(async (scope) => {
+    const raw = await scope.raw;
+    const app = await scope.open(leases);
+    await openLedger(raw, scope.namespace);
+    await scope.processor(await scope.open(leases), ticking);
+    await using victim = await startCrew(scope, "worker");
+    await startSurvivor(scope);
+    const middle = afterSteps(raw, scope.namespace, 100);
+    const run = await app.submit(layered(LAYERS, WIDTH));
+    await middle.reached();
+    victim.signal("SIGSTOP");
+    const repeated = await checkSteps(scope, run);
+    assert.ok(repeated.size <= CONCURRENCY, `${repeated.size} nodes ran again`);
+    const before = await recordedBy(raw, scope.namespace, run.id);
+    victim.signal("SIGCONT");
+    // The victim wakes up with outcomes to record; the next run shows that it is done with them.
+    await (await app.submit(layered(1, 20))).result();
+    assert.equal(await recordedBy(raw, scope.namespace, run.id), before);
+  }, { within: 40_000 }),
+);
+
+test("a server that is killed and started again: the workflow ends, as soon as it is back", async () => {
+  await using server = await startServer();
+  await TestServer.on(server).scope(async (scope) => {
+    const reconnecting = { maxReconnectAttempts: -1, reconnectTimeWait: 50 };
+    const raw = await scope.connect(reconnecting);
+    await openLedger(raw, scope.namespace);
+    const [atWorker, atProcessor, atClient] = await Promise.all(
+      [1, 2, 3].map(() => scope.connect(reconnecting)),
+    );
+    const worker = await scope.open(leases, atWorker);
+    const tasks = [stepTask(atWorker!, scope.namespace, "worker")];
+    await scope.worker(worker, {
+      tasks,
+      id: "worker",
+      concurrency: CONCURRENCY,
+      prefetch: PREFETCH,
     });
-    assert.ok(
-      again.length <= 8,
-      `${again.length} executions too many: the killed worker ran at most 8 at once`,
-    );
-    assert.ok(
-      again.every(({ node }) => seen.get(node) === `process-${victim.pid}`),
-      "something ran twice that the killed worker had not begun",
-    );
-  }, { within: 60_000 }),
-);
+    await scope.processor(await scope.open(leases, atProcessor), ticking);
+    const app = await scope.open(leases, atClient);
+    const middle = afterSteps(raw, scope.namespace, 200);
+    const run = await app.submit(layered(LAYERS, WIDTH));
+    await middle.reached();
+    await server.kill();
+    await server.restart();
+    const repeated = await checkSteps(scope, run);
+    assert.ok(repeated.size <= CONCURRENCY + PREFETCH, `${repeated.size} nodes ran again`);
+  }, { within: 60_000 })();
+});
 
-test(
-  "a processor process killed in the middle: another one goes on, nothing that had ended runs again",
-  server.scope(async (scope) => {
-    await recordExecutions(await scope.raw, scope.namespace);
-    const app = await scope.open(LEASES);
-    const victim = await startPart("processor", scope);
-    const work = recorded(jetstream(await scope.raw), scope.namespace, "test");
-    await scope.worker(await scope.open(LEASES), { tasks: [work], concurrency: 8 });
-    const run = await app.submit(layered(NODES, work));
-    const reached = outcomesReach(150, run, scope);
-    const before = await reached;
-    await kill(victim);
-    await scope.processor(app);
-    assert.is((await run.ended()).state, "SUCCESS");
-    await assertEachNodeHasOneOutcome(run, scope, NODES);
-    const all = await executions(await scope.raw, scope.namespace);
-    const counts = new Map<number, number>();
-    for (const { node } of all) counts.set(node, (counts.get(node) ?? 0) + 1);
-    const again = [...counts].filter(([, count]) => count > 1).map(([node]) => node);
-    assert.is(counts.size, NODES);
-    assert.ok(
-      again.every((node) => !before.has(node)),
-      `ran again though they had ended: ${again}`,
-    );
-  }, { within: 60_000 }),
-);
-
-test(
-  "the server killed in the middle and started again: the workflow ends",
-  async () => {
-    // A server of its own: the others must not notice.
-    const own = new TestServer();
-    try {
-      await own.scope(async (scope) => {
-        await recordExecutions(await scope.raw, scope.namespace);
-        const forever = { maxReconnectAttempts: -1, reconnectTimeWait: 50 };
-        const app = await scope.open(LEASES, await scope.connect(forever));
-        const work = recorded(jetstream(await scope.connect(forever)), scope.namespace, "test");
-        await scope.worker(await scope.open(LEASES, await scope.connect(forever)), {
-          tasks: [work],
-          concurrency: 8,
-        });
-        await scope.processor(await scope.open(LEASES, await scope.connect(forever)));
-        const run = await app.submit(layered(NODES, work));
-        await outcomesReach(150, run, scope);
-        await scope.server.kill();
-        await scope.server.restart();
-        assert.is((await within("the run's end", run.ended(), 60_000)).state, "SUCCESS");
-        const counts = await outcomes(run, scope);
-        assert.is(counts.size, NODES);
-      }, { within: 90_000 })();
-    } finally {
-      await own.stop();
-    }
-  },
-);
-
-/** A connection that never hears of a fact. */
-function deaf(nc: NatsConnection): NatsConnection {
-  return Object.create(nc, {
-    subscribe: {
-      value: (subject: string, options?: SubscriptionOptions) =>
-        nc.subscribe(subject.includes(".fact.") ? `deaf.${subject}` : subject, options),
+/** A connection on which facts are never heard. */
+function deafened(nc: NatsConnection, namespace: string): { nc: NatsConnection; missed(): number } {
+  let missed = 0;
+  const deaf = new Proxy(nc, {
+    get(target, key) {
+      if (key === "subscribe") {
+        return (subject: string, options: SubscriptionOptions = {}) =>
+          target.subscribe(
+            subject,
+            subject.startsWith(`${namespace}.fact.`)
+              ? { ...options, callback: (_error: Error | null, _msg: Msg) => void missed++ }
+              : options,
+          );
+      }
+      const value = Reflect.get(target, key);
+      return typeof value === "function" ? value.bind(target) : value;
     },
   });
+  return { nc: deaf, missed: () => missed };
 }
 
 test(
-  "without a single hint the workflow ends by ticks alone",
-  server.scope(async (scope) => {
-    await recordExecutions(await scope.raw, scope.namespace);
-    const work = recorded(jetstream(await scope.raw), scope.namespace, "test");
+  "when every hint is lost, ticks alone bring a workflow to its end",
+  tests.scope(async (scope) => {
+    const { nc, missed } = deafened(await scope.connect(), scope.namespace);
+    await scope.processor(await scope.open({}, nc), ticking);
     const app = await scope.open();
-    await scope.worker(await scope.open({}, deaf(await scope.connect())), { tasks: [work] });
-    await scope.processor(await scope.open({}, deaf(await scope.connect())), {
-      tick: { idle: ["200ms", "200ms"] },
-    });
-    const run = await app.submit(layered(3 * WIDTH, work));
-    assert.is((await run.ended()).state, "SUCCESS");
-    assert.is((await executions(await scope.raw, scope.namespace)).length, 3 * WIDTH);
-  }, { within: 60_000 }),
-);
-
-test(
-  "a submit that died before its tick is found by a sweep",
-  server.scope(async (scope) => {
-    const one = task("one", () => 1);
-    const app = await scope.open();
-    const run = await app.submit(one.s());
-    const { streams } = await jetstreamManager(await scope.raw);
-    await streams.purge(`${scope.namespace}_TICKS`);
-    await scope.worker(app, { tasks: [one] });
-    const processor = await scope.processor(app, { sweep: "1h" });
-    assert.equal((await processor.sweep()).revived, [run.id]);
-    assert.is(await run.result(), 1);
+    await scope.worker(app, { tasks: arithmetic });
+    const wf = new Workflow("deaf");
+    const [a, b] = [wf.call(add, 1, 2), wf.call(add, 3, 4)];
+    wf.call(mul, a, b);
+    assert.is(await (await app.submit(wf)).result(), 21);
+    assert.ok(missed() > 0, "there were hints to be heard");
   }),
 );
 
 test(
-  "ticks that come again and again, to two processors: nothing runs twice",
-  server.scope(async (scope) => {
-    await recordExecutions(await scope.raw, scope.namespace);
-    const nc = await scope.raw;
-    const work = recorded(jetstream(nc), scope.namespace, "test");
-    const app = await scope.running({ tasks: [work], concurrency: 8 });
-    await scope.processor(await scope.open());
-    let wakes = 0;
-    let heard = 0;
-    // A wake for every five outcomes: each may hand the workflow to the other processor.
-    nc.subscribe(`${scope.namespace}.fact.*.r.>`, {
-      callback: (_, msg) => {
-        if (++heard % 5 !== 0) return;
-        wakes++;
-        nc.publish(`${scope.namespace}.tick.${msg.subject.split(".")[2]}`, `{"v":1}`);
-      },
-    });
-    const run = await app.submit(layered(200, work));
-    const ended = run.ended();
-    assert.is((await ended).state, "SUCCESS");
-    assert.ok(wakes >= 20, `only ${wakes} wakes`);
-    const all = await executions(nc, scope.namespace);
-    assert.is(all.length, 200);
-  }, { within: 60_000 }),
+  "when every hint is lost, a control fact is still heard",
+  tests.scope(async (scope) => {
+    const { nc } = deafened(await scope.connect(), scope.namespace);
+    await scope.processor(await scope.open({}, nc), ticking);
+    const app = await scope.open();
+    const run = await app.submit(add.s(1, 1));
+    await eventually("it is queued", async () => (await scope.contents()).tasks === 1);
+    await run.cancel();
+    assert.is((await run.ended()).state, "CANCELLED");
+  }),
+);
+
+/** Loses all ticks, as if their writers had died before writing them. */
+async function loseTicks(scope: Scope): Promise<void> {
+  const { streams } = await jetstreamManager(await scope.raw);
+  await streams.purge(`${scope.namespace}_TICKS`);
+}
+
+test(
+  "a run whose tick was never written is found by a sweep",
+  tests.scope(async (scope) => {
+    const app = await scope.open();
+    const runs = await Promise.all(["a", "b"].map((id) => app.submit(add.s(1, 1), { id })));
+    await loseTicks(scope);
+    await scope.worker(app, { tasks: arithmetic });
+    const processor = await scope.processor(app, { sweep: "1h" });
+    assert.equal((await scope.contents()).ticks, 0);
+    const { revived, removed } = await processor.sweep();
+    assert.equal([[...revived].sort(), removed], [["a", "b"], []]);
+    for (const run of runs) assert.is(await run.result(), 2);
+    assert.equal(await processor.sweep(), { revived: [], removed: [] });
+  }),
 );
 
 test(
-  "retention removes a finished run, whole, and nothing else",
-  server.scope(async (scope) => {
-    const gates: (() => void)[] = [];
-    const wait = task("wait", () => new Promise<number>((resolve) => gates.push(() => resolve(1))));
-    const one = task("one", () => 1);
+  "processors sweep by themselves",
+  tests.scope(async (scope) => {
     const app = await scope.open();
-    await scope.worker(app, { tasks: [one, wait] });
-    const processor = await scope.processor(app, { retention: 0, sweep: "1h" });
-    const finished = await app.submit(one.s(), { id: "finished" });
-    const busy = await app.submit(wait.s(), { id: "busy" });
-    await finished.result();
-    await eventually("the other runs", () => gates.length === 1 || gates.length);
-    await eventually("the run is removed", async () => {
-      const { removed } = await processor.sweep();
-      return removed.includes("finished") || removed;
-    });
+    const run = await app.submit(add.s(1, 1));
+    await loseTicks(scope);
+    await scope.running({ tasks: arithmetic }, { sweep: "200ms" });
+    assert.is(await run.result(), 2);
+  }),
+);
+
+test(
+  "a run whose tick was never written runs when it is submitted again",
+  tests.scope(async (scope) => {
+    const app = await scope.running({ tasks: arithmetic }, { sweep: "1h" });
+    await scope.stop();
+    await app.submit(add.s(1, 1), { id: "again" });
+    await loseTicks(scope);
+    const run = await app.submit(add.s(1, 1), { id: "again" });
+    await scope.running({ tasks: arithmetic }, { sweep: "1h" });
+    assert.is(await run.result(), 2);
+  }),
+);
+
+test(
+  "a finished run whose retry lost its tick is found by a sweep",
+  tests.scope(async (scope) => {
+    const app = await scope.open();
+    const run = await app.submit(add.s(1, 1), { id: "retried" });
+    await run.cancel();
+    const first = app.processor();
+    await first.start();
+    await run.ended();
+    await scope.rest();
+    await first.stop();
+    await run.retryFailed();
+    await loseTicks(scope);
+    await scope.worker(app, { tasks: arithmetic });
+    const processor = await scope.processor(app, { sweep: "1h" });
+    assert.equal((await processor.sweep()).revived, ["retried"]);
+    assert.is(await run.result(), 2);
+  }),
+);
+
+test(
+  "task messages that get lost are sent again",
+  tests.scope(async (scope) => {
+    const app = await scope.open();
+    await scope.processor(app, ticking);
+    const run = await app.submit(chain(add.s(1, 1), mul.s(2)));
+    await eventually("it is queued", async () => (await scope.contents()).tasks === 1);
     const { streams } = await jetstreamManager(await scope.raw);
-    for (const bucket of [scope.namespace, `${scope.namespace}_STATE`]) {
-      const { state } = await streams.info(`KV_${bucket}`, { subjects_filter: `$KV.${bucket}.>` });
-      const left = Object.keys(state.subjects ?? {}).filter((subject) =>
-        subject.includes("finished")
-      );
-      assert.equal(left, []);
+    await streams.purge(`${scope.namespace}_TASKS`);
+    await scope.worker(app, { tasks: arithmetic });
+    assert.is(await run.result(), 4);
+  }),
+);
+
+test(
+  "wakes and submits without number, with two processors at work, execute nothing twice",
+  tests.scope(async (scope) => {
+    const raw = await scope.raw;
+    await openLedger(raw, scope.namespace);
+    for (let i = 0; i < 2; i++) {
+      await scope.processor(await scope.open(), ticking);
+      await startStepWorker(scope, `worker-${i}`);
     }
-    for (const open of gates) open();
-    assert.is(await busy.result(), 1);
+    const app = await scope.open();
+    const workflow = layered(LAYERS, WIDTH);
+    const run = await app.submit(workflow);
+    const js = jetstream(raw);
+    let wakes = 0;
+    let isOver = false;
+    const waking = (async () => {
+      while (!isOver) {
+        await js.publish(`${scope.namespace}.tick.${run.id}`, '{"v":1}');
+        if (++wakes % 10 === 0) await app.submit(workflow, { id: run.id });
+      }
+    })();
+    const repeated = await checkSteps(scope, run).finally(() => isOver = true);
+    await waking;
+    assert.ok(wakes > 50, `only ${wakes} wakes`);
+    assert.equal([...repeated], []);
+  }, { within: 40_000 }),
+);
+
+async function startStepWorker(scope: Scope, name: string): Promise<void> {
+  const nc = await scope.connect();
+  const tasks = [stepTask(nc, scope.namespace, name)];
+  await scope.worker(await scope.open({}, nc), { tasks, concurrency: CONCURRENCY });
+}
+
+for (const [stream, consumer] of [["TASKS", "p5-default"], ["TICKS", "processor"]] as const) {
+  test(
+    `the consumer ${consumer} is made again when somebody deletes it`,
+    tests.scope(async (scope) => {
+      const app = await scope.running({ tasks: arithmetic });
+      assert.is(await (await app.submit(add.s(1, 1))).result(), 2);
+      await scope.rest();
+      const { consumers } = await jetstreamManager(await scope.raw);
+      await consumers.delete(`${scope.namespace}_${stream}`, consumer);
+      assert.is(await (await app.submit(add.s(2, 2))).result(), 4);
+    }),
+  );
+}
+
+test(
+  "retention removes all of the runs that are over, and nothing of the others",
+  tests.scope(async (scope) => {
+    const app = await scope.open();
+    const processor = await scope.processor(app, { retention: 0, sweep: "1h" });
+    await scope.worker(app, { tasks: arithmetic });
+    const over = await Promise.all(
+      ["over-1", "over-2"].map((id) => app.submit(chain(add.s(1, 1), mul.s(2)), { id })),
+    );
+    const open = await app.submit(chain(add.s(1, 1), add.s(1).set({ queue: "later" })), {
+      id: "over", // Its id begins like the others': a removal that is too greedy shows.
+    });
+    for (const run of over) await run.result();
+    await open.result("add-0");
+    await eventually("only the open one ticks", async () => (await scope.contents()).ticks === 1);
+    await eventually("a later millisecond", async () => {
+      const { finishedAt } = await over[1]!.status();
+      return Date.now() > finishedAt! + 1;
+    });
+    const { removed, revived } = await processor.sweep();
+    assert.equal([[...removed].sort(), revived], [["over-1", "over-2"], []]);
+    for (const run of over) assert.instance(await rejection(run.status()), NotFoundError);
+    const listed: string[] = [];
+    for await (const { id } of app.list()) listed.push(id);
+    assert.equal(listed, ["over"]);
+    assert.equal(await scope.contents(), { facts: 2, tasks: 1, ticks: 1 });
+
+    await scope.worker(app, { tasks: arithmetic, queues: ["later"] });
+    assert.is(await open.result(), 3);
+    const again = await app.submit(add.s(5, 5), { id: "over-1" }); // The id is free again.
+    assert.is(await again.result(), 10);
+  }),
+);
+
+test(
+  "a run that is not over for long enough is kept",
+  tests.scope(async (scope) => {
+    const app = await scope.running({ tasks: arithmetic });
+    const run = await app.submit(add.s(1, 1));
+    await run.result();
+    await scope.rest();
+    const processor = app.processor({ retention: "1h" });
+    assert.equal(await processor.sweep(), { revived: [], removed: [] });
+    assert.is((await run.status()).state, "SUCCESS");
   }),
 );
 

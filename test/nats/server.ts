@@ -54,6 +54,13 @@ export class TestServer {
     return this.#server ??= startServer(this.#options);
   }
 
+  /** Uses a server that somebody else has started and stops. */
+  static on(server: NatsServer): TestServer {
+    const tests = new TestServer();
+    tests.#server = Promise.resolve(server);
+    return tests;
+  }
+
   async stop(): Promise<void> {
     await (await this.#server)?.stop();
   }

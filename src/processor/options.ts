@@ -1,0 +1,67 @@
+/** How a processor may be told to behave. */
+import { type Duration, durationMs } from "../core/duration.ts";
+import { InvalidOptionError } from "../core/errors.ts";
+import { quote } from "../core/ids.ts";
+import { refuseUnknown } from "../core/options.ts";
+
+export interface ProcessorOptions {
+  /** How often a workflow is looked after although nothing is heard of it: a safety net only. */
+  tick?: {
+    /** The delay after it became quiet, and the longest, to which it doubles while nothing changes. @default ["5s", "30s"] */
+    idle?: readonly [Duration, Duration];
+    /** The delay with which `runOnce` leaves a workflow that is not finished. @default "1s" */
+    active?: Duration;
+  };
+  /** Task messages of one workflow in the queue at once. @default 4000 */
+  window?: number;
+  /** Workflows that may be active here at once; parked ones do not count. @default 1000 */
+  concurrency?: number;
+  /** How often one of the processors looks for lost ticks and old runs. @default "30s" */
+  sweep?: Duration;
+  /** How long a finished run is kept. @default "1d" */
+  retention?: Duration;
+}
+
+/** Options, complete, in milliseconds. */
+export interface CheckedOptions {
+  /** The first and the longest delay of a quiet workflow's tick. */
+  readonly idleMs: readonly [number, number];
+  readonly activeMs: number;
+  readonly window: number;
+  readonly concurrency: number;
+  readonly sweepMs: number;
+  readonly retentionMs: number;
+}
+
+/** @throws {InvalidOptionError} naming the option. */
+export function checkOptions(options: ProcessorOptions): CheckedOptions {
+  refuseUnknown("processor option", options, [
+    "tick",
+    "window",
+    "concurrency",
+    "sweep",
+    "retention",
+  ]);
+  const { tick = {}, window = 4_000, concurrency = 1_000, sweep = "30s", retention = "1d" } =
+    options;
+  refuseUnknown("tick option", tick, ["idle", "active"]);
+  const [least, most] = tick.idle ?? ["5s", "30s"];
+  const idleMs = [
+    durationMs("tick.idle[0]", least, { least: 10 }),
+    durationMs("tick.idle[1]", most, { least: 10 }),
+  ] as const;
+  for (const [name, value] of Object.entries({ window, concurrency })) {
+    if (Number.isInteger(value) && value >= 1) continue;
+    throw new InvalidOptionError(name, `${name} = ${quote(value)} is not a whole number from 1`, {
+      hint: "Start with the default.",
+    });
+  }
+  return {
+    idleMs,
+    activeMs: durationMs("tick.active", tick.active ?? "1s"),
+    window,
+    concurrency,
+    sweepMs: durationMs("sweep", sweep, { least: 100 }),
+    retentionMs: durationMs("retention", retention),
+  };
+}

@@ -1,0 +1,81 @@
+/** Puts task messages together: a node's signature from the definition, and of its inputs what is at hand. */
+import { type Definition, hasInputs, policyOfNode } from "../core/definition.ts";
+import { LIMITS } from "../core/limits.ts";
+import { type InlineResult, writeTaskContext, writeTaskMessage } from "../core/records.ts";
+import type { Scheduler } from "../core/scheduler.ts";
+import { type Input, inputNodes } from "../core/template.ts";
+import { Results } from "./results.ts";
+
+/** Messages carry at most so many bytes of inputs; the worker reads the rest. */
+const LARGEST_INLINE = 16_384;
+/** What a message spends on an input besides its value: the node's number and punctuation. */
+const INLINE_OVERHEAD = 12;
+
+const NULL = new TextEncoder().encode("null");
+const decoder = new TextDecoder();
+
+export class TaskMessages {
+  readonly #definition: Definition;
+  readonly #maxRecord: number;
+  readonly #context: { readonly own: Uint8Array; readonly cleanup: Uint8Array };
+  readonly #results = new Results();
+
+  /** @param maxRecord bytes of the largest message. */
+  constructor(definition: Definition, maxRecord: number) {
+    this.#definition = definition;
+    this.#maxRecord = maxRecord;
+    const { name, payload } = definition;
+    this.#context = {
+      own: writeTaskContext(name, payload, { cleanup: false }),
+      cleanup: writeTaskContext(name, payload, { cleanup: true }),
+    };
+  }
+
+  /** A node's result: dependents may want it. */
+  keep(node: number, data: Uint8Array): void {
+    if (node >= this.#definition.graph.size) return;
+    const { offsets } = this.#definition.graph.down;
+    this.#results.keep(node, data, offsets[node + 1]! - offsets[node]!);
+  }
+
+  /** The message of this attempt; after a node's first one its inputs are not kept for it any longer. */
+  write(node: number, attempt: number, scheduler: Scheduler): Uint8Array {
+    const message = this.#write(node, scheduler);
+    if (attempt === 1) this.#results.release(this.#definition, node);
+    return message;
+  }
+
+  #write(node: number, scheduler: Scheduler): Uint8Array {
+    const signature = this.#definition.signatures.bytes(node);
+    const { cleanup } = policyOfNode(this.#definition, node);
+    const context = cleanup === true ? this.#context.cleanup : this.#context.own;
+    const inputs = this.#inputsOf(signature);
+    const inline: InlineResult[] = [];
+    const attempts: [number, number][] = [];
+    let room = Math.min(
+      LARGEST_INLINE,
+      this.#maxRecord - signature.length - context.length,
+    );
+    for (const upstream of inputs) {
+      // A skipped node has no record that a worker could read: its result is null, and always comes along.
+      const isSkipped = scheduler.stateOf(upstream) !== "SUCCESS";
+      const data = isSkipped ? NULL : this.#results.get(upstream);
+      const bytes = (data?.length ?? 0) + INLINE_OVERHEAD;
+      if (data !== undefined && (isSkipped || bytes <= room)) {
+        inline.push({ node: upstream, data });
+        room -= bytes;
+      } else {
+        const attempt = scheduler.attemptOf(upstream);
+        if (attempt !== 1) attempts.push([upstream, attempt]);
+      }
+    }
+    return writeTaskMessage(signature, context, inline, attempts);
+  }
+
+  /** Only when a signature has inputs is it looked into. */
+  #inputsOf(signature: Uint8Array): readonly number[] {
+    if (!hasInputs(signature)) return [];
+    const { inputs } = JSON.parse(decoder.decode(signature)) as { inputs: readonly Input[] };
+    return [...new Set(inputNodes(inputs, LIMITS.nodes))];
+  }
+}
