@@ -121,7 +121,10 @@ export function definitionFromJson(json: unknown): Definition {
     }
   });
   const isJoin = (node: number) => policies[policyIndexes[node]!]!.join === true;
-  nodes.forEach((node, i) => edges[i]!.push(...impliedEdges(node, edges[i]!, edges, isJoin)));
+  nodes.forEach((node, i) => {
+    if (isJoin(i)) return;
+    for (const edge of impliedEdges(node, edges[i]!, edges, isJoin)) edges[i]!.push(edge);
+  });
   if (!isTemplate(output, nodes.length)) {
     refuse("output", output, "it is JSON text with a place for each input, from existing nodes");
   }
@@ -175,7 +178,7 @@ function impliedEdges(
     const upstream = edgeUpstream(edge);
     if (upstream === MAIN || covered.has(upstream)) continue;
     covered.add(upstream);
-    if (isJoin(upstream)) todo.push(...all[upstream]!);
+    if (isJoin(upstream)) { for (const edge of all[upstream]!) todo.push(edge); }
   }
   const needed = inputNodes(inputs, LIMITS.nodes) ?? [];
   return [...new Set(needed)].filter((node) => !covered.has(node)).map((node) =>

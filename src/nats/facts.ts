@@ -45,7 +45,7 @@ export class NatsFacts implements Facts {
   async readRecorded(key: string): Promise<Stored | undefined> {
     const what = `read ${key}`;
     const { factsStream, factPrefix } = this.#link.names;
-    const msg = await this.#link.requests.once(
+    const msg = await this.#link.requests.message(
       what,
       `$JS.API.DIRECT.GET.${factsStream}.${factPrefix}${key}`,
       "",

@@ -28,7 +28,7 @@ interface Pending {
   /** Monotonic: when the first try was sent. */
   readonly begun: number;
   /** Milliseconds before the next try; undefined: there is only one. */
-  retryMs: number | undefined;
+  retryMs: number;
   /** Monotonic: when this try is given up. */
   deadline: number;
 }
@@ -81,17 +81,17 @@ export class Requests {
       callback: (error, msg) => void (error === null && this.#onReply(msg)),
     });
     void nc.closed().then(() => this.#rejectAll("the connection was closed"));
-    void this.#watchPermissions();
+    void this.#watchConnection();
   }
 
-  /** One request, one answer. Rejects with an UnavailableError; does not try again. */
-  once(what: string, subject: string, data: Uint8Array | string): Promise<Msg> {
-    return this.#request(what, subject, data, undefined, asIs, undefined);
+  /** A request whose answer is a message. Tried again while the server is out of reach. */
+  message(what: string, subject: string, data: Uint8Array | string): Promise<Msg> {
+    return this.#request(what, subject, data, undefined, asIs);
   }
 
   /** A request whose answer is JSON; tried again while the server is out of reach. */
   json<T>(what: string, subject: string, payload: unknown): Promise<T> {
-    return this.#request(what, subject, JSON.stringify(payload), undefined, asJson, FIRST_RETRY_MS);
+    return this.#request(what, subject, JSON.stringify(payload), undefined, asJson);
   }
 
   /** Writes `data` unless the subject has a message already. Tried again while the server is out of reach. */
@@ -101,12 +101,12 @@ export class Requests {
     data: Uint8Array,
     headers: Uint8Array = ONLY_IF_FREE,
   ): Promise<"created" | "exists"> {
-    return this.#request(what, subject, data, headers, asCreated, FIRST_RETRY_MS);
+    return this.#request(what, subject, data, headers, asCreated);
   }
 
   /** Writes `data`, replacing what the stream says it replaces. */
   publish(what: string, subject: string, data: Uint8Array): Promise<void> {
-    return this.#request(what, subject, data, undefined, asWritten, FIRST_RETRY_MS);
+    return this.#request(what, subject, data, undefined, asWritten);
   }
 
   #request<T>(
@@ -115,7 +115,6 @@ export class Requests {
     data: Uint8Array | string,
     headers: Uint8Array | undefined,
     judge: (msg: Msg, what: string) => Verdict,
-    retryMs: number | undefined,
   ): Promise<T> {
     return new Promise((resolve, reject) => {
       const begun = this.#clock.monotonic();
@@ -128,7 +127,7 @@ export class Requests {
         resolve,
         reject,
         begun,
-        retryMs,
+        retryMs: FIRST_RETRY_MS,
         deadline: 0,
       });
     });
@@ -193,9 +192,7 @@ export class Requests {
   #fail(pending: Pending, failure: Error): void {
     const { retryMs, begun, reject } = pending;
     const waited = this.#clock.monotonic() - begun;
-    if (
-      retryMs === undefined || this.#nc.isClosed() || waited + retryMs > this.#options.patienceMs
-    ) return reject(failure);
+    if (this.#nc.isClosed() || waited + retryMs > this.#options.patienceMs) return reject(failure);
     pending.retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS);
     this.#clock.after(retryMs, () => this.#send(pending));
   }
@@ -222,17 +219,33 @@ export class Requests {
     if (this.#sent.size > 0) this.#sweepLater();
   }
 
-  /** What may not be published gets no answer: only the connection is told, and trying again would not help. */
-  async #watchPermissions(): Promise<void> {
+  async #watchConnection(): Promise<void> {
     for await (const status of this.#nc.status()) {
-      if (status.type !== "error" || !(status.error instanceof PermissionViolationError)) continue;
-      const { operation, subject } = status.error;
-      for (const [token, pending] of this.#sent) {
-        if (operation !== "publish" || pending.subject !== subject) continue;
-        this.#sent.delete(token);
-        this.#sendNext();
-        pending.reject(translate(pending.what, status.error));
+      if (status.type === "reconnect") this.#tryAllAgain();
+      else if (status.type === "error" && status.error instanceof PermissionViolationError) {
+        this.#rejectDenied(status.error);
       }
+    }
+  }
+
+  /** Answers to what was sent over a connection that is lost do not come any more. */
+  #tryAllAgain(): void {
+    const lost = [...this.#sent.values()];
+    this.#sent.clear();
+    for (const pending of lost) {
+      this.#fail(pending, unanswered(pending.what, "the connection was lost"));
+      this.#sendNext();
+    }
+  }
+
+  /** What may not be published gets no answer: only the connection is told, and trying again would not help. */
+  #rejectDenied(error: PermissionViolationError): void {
+    if (error.operation !== "publish") return;
+    for (const [token, pending] of this.#sent) {
+      if (pending.subject !== error.subject) continue;
+      this.#sent.delete(token);
+      this.#sendNext();
+      pending.reject(translate(pending.what, error));
     }
   }
 

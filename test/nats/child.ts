@@ -86,7 +86,7 @@ class ScriptProcess implements Child {
   }
 
   signal(name: "SIGSTOP" | "SIGCONT"): void {
-    this.#process.kill(name);
+    process.kill(this.#process.pid!, name);
   }
 
   async kill(): Promise<void> {

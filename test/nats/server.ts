@@ -78,8 +78,9 @@ export class TestServer {
         await scope.stop();
         await scope.refuseLeaks();
       } catch (error) {
-        for (const { level, message } of scope.logs) {
-          if (level !== "debug") console.log(`    [${level}] ${message}`);
+        const telling = scope.logs.filter(({ level }) => level === "warn" || level === "error");
+        for (const { level, message } of telling.slice(-20)) {
+          console.log(`    [${level}] ${message}`);
         }
         throw error;
       } finally {
