@@ -138,6 +138,55 @@ export class Node<T = unknown> {
   }
 }
 
+/** Even asking a revoked proxy what it is throws: it is no handle, and is refused where it stands. */
+function isNode(value: unknown): value is Node {
+  try {
+    return value instanceof Node;
+  } catch {
+    return false;
+  }
+}
+
+/** Collects the handles inside a value, where each stands. A list of nothing but handles is one input, however long. */
+class Handles {
+  readonly #draft: Draft;
+  readonly #name: string;
+  readonly #isArguments: boolean;
+  readonly inputs: Input[] = [];
+  readonly nodes: number[] = [];
+
+  /**
+   * @param name of the value, for errors.
+   * @param options.isArguments the whole value is a list of arguments, and no value itself.
+   */
+  constructor(draft: Draft, name: string, { isArguments }: { isArguments: boolean }) {
+    this.#draft = draft;
+    this.#name = name;
+    this.#isArguments = isArguments;
+  }
+
+  readonly take = (value: object, path: Path): boolean => {
+    const at = [...path];
+    if (isNode(value)) {
+      const node = this.#index(value, at);
+      this.inputs.push({ at, node });
+      this.nodes.push(node);
+      return true;
+    }
+    if (!Array.isArray(value) || value.length === 0) return false;
+    if (this.#isArguments && at.length === 0) return false;
+    if (!value.every(isNode)) return false;
+    const nodes = value.map((node, i) => this.#index(node, [...at, i]));
+    this.inputs.push({ at, nodes: foldRuns(nodes) });
+    for (const node of nodes) this.nodes.push(node);
+    return true;
+  };
+
+  #index(node: unknown, path: Path): number {
+    return indexIn(this.#draft, node, pathText(this.#name, path));
+  }
+}
+
 /** @throws {InvalidWorkflowError} when `node` is not a handle of this draft. */
 function indexIn(draft: Draft, node: unknown, path: string): number {
   if (node instanceof Node && node.isOf(draft)) return node.index;
@@ -194,30 +243,17 @@ export class Workflow<Out = any> {
   ): Node<ResultOf<Returned>> {
     this.#refuseIfSealed();
     const { taskName } = this.#checkTask(task);
-    const inputs: Input[] = [];
-    const upstreams: number[] = [];
-    const take = (value: object, path: Path): boolean => {
-      // The list of arguments itself (the empty path) is no value.
-      if (
-        path.length > 0 && Array.isArray(value) && value.length > 0 &&
-        value.every((item) => item instanceof Node)
-      ) {
-        const nodes = value.map((node, i) =>
-          indexIn(this.#draft, node, pathText(`${taskName}.args`, [...path, i]))
-        );
-        inputs.push({ at: [...path], nodes: foldRuns(nodes) });
-        for (const node of nodes) upstreams.push(node);
-        return true;
-      }
-      if (!(value instanceof Node)) return false;
-      const node = indexIn(this.#draft, value, pathText(`${taskName}.args`, path));
-      inputs.push({ at: [...path], node });
-      upstreams.push(node);
-      return true;
-    };
-    const json = exactJson(args, `${taskName}.args`, take);
+    const handles = new Handles(this.#draft, `${taskName}.args`, { isArguments: true });
+    const json = exactJson(args, `${taskName}.args`, handles.take);
     const signature = new Signature<unknown, unknown>(task, []);
-    return this.#handle(this.#draft.addTask(signature, { json, inputs }, {}, successOf(upstreams)));
+    return this.#handle(
+      this.#draft.addTask(
+        signature,
+        { json, inputs: handles.inputs },
+        {},
+        successOf(handles.nodes),
+      ),
+    );
   }
 
   /**
@@ -276,13 +312,9 @@ export class Workflow<Out = any> {
   /** What `run.result()` gives: a node's result, or any arrays and objects of results. Default: the only sink, else the list of sinks. */
   output<const V>(value: V): Workflow<Resolved<V>> {
     this.#refuseIfSealed();
-    const inputs: Input[] = [];
-    const json = exactJson(value, "output", (part, path) => {
-      if (!(part instanceof Node)) return false;
-      inputs.push({ at: [...path], node: indexIn(this.#draft, part, "output") });
-      return true;
-    });
-    this.#output = { json, inputs };
+    const handles = new Handles(this.#draft, "output", { isArguments: false });
+    const json = exactJson(value, "output", handles.take);
+    this.#output = { json, inputs: handles.inputs };
     return this as unknown as Workflow<Resolved<V>>;
   }
 

@@ -27,7 +27,7 @@ interface Pending {
   readonly reject: (error: Error) => void;
   /** Monotonic: when the first try was sent. */
   readonly begun: number;
-  /** Milliseconds before the next try; undefined: there is only one. */
+  /** Milliseconds before the next try. */
   retryMs: number;
   /** Monotonic: when this try is given up. */
   deadline: number;

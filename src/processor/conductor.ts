@@ -200,10 +200,8 @@ export class Conductor {
       return true;
     }
     if (this.#sent.get(node)?.attempt !== attempt) return false;
-    this.#ports.log(
-      "info",
-      `task message ${this.workflow}.${node}.${attempt} was lost and is sent again`,
-    );
+    const key = `${this.workflow}.${node}.${attempt}`;
+    this.#ports.log("debug", `task message ${key} is not in the queue, and is sent`);
     this.#send(node, attempt);
     return true;
   }
@@ -316,9 +314,9 @@ export class Conductor {
   }
 
   #send(node: number, attempt: number): void {
+    const message = this.#messages.write(node, attempt, this.#scheduler);
     this.#sent.set(node, { attempt, at: this.#ports.clock.monotonic() });
     this.#publishing++;
-    const message = this.#messages.write(node, attempt, this.#scheduler);
     this.#ports.tasks.publish(this.#address(node, attempt), message).then(
       () => this.#publishing--,
       (error) => {
@@ -412,12 +410,11 @@ export class Conductor {
   }
 
   async #recordTimeout(now: number): Promise<void> {
-    this.#timeouts++;
     const { facts, random } = this.#ports;
     const record = writeControl({ id: random.id(), at: now, control: { is: "timeout" } });
-    while (
-      await facts.create(controlKey(this.workflow, ++this.#controls), record) === "exists"
-    ) { /* the next number */ }
+    await facts.create(controlKey(this.workflow, this.#controls + 1), record);
+    // "exists" may be another conductor's timeout (a second one would end the cleanup too), or something that changes the
+    // deadline: the log is read either way, and a deadline that is still over is recorded on the next turn.
     await this.#refresh();
   }
 

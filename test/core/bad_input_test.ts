@@ -123,7 +123,7 @@ shapes("a handle of another workflow is refused everywhere, and leaves no edge",
   assert.is(invalid(() => mine.after(foreign)), "after");
   assert.is(invalid(() => mine.after([mine, foreign])), "after");
   assert.is(invalid(() => wf.add(add.s(1, 1), { after: [mine, foreign] })), "after[1]");
-  assert.is(invalid(() => wf.output([foreign])), "output");
+  assert.is(invalid(() => wf.output([foreign])), "output[0]");
   assert.match(refusal(() => mine.after(foreign)).message, /node foreign of another workflow/);
   assert.is(wf.size, 1);
   assert.equal(wf.edges(), []);
