@@ -18,7 +18,8 @@ export class Results {
       dependents === 0 || data.length > LARGEST_RESULT || this.#total + data.length > LARGEST_TOTAL
     ) return;
     if (this.#data.has(node)) return;
-    this.#data.set(node, data);
+    // A copy: what arrives is part of a buffer with many other messages, which would all stay.
+    this.#data.set(node, data.slice());
     this.#needed.set(node, dependents);
     this.#total += data.length;
   }

@@ -31,11 +31,21 @@ export class TaskMessages {
     };
   }
 
-  /** A node's result: dependents may want it. */
+  /** A node's result, for the dependents that take it. */
   keep(node: number, data: Uint8Array): void {
-    if (node >= this.#definition.graph.size) return;
+    if (node >= this.#definition.graph.size || !this.#isTaken(node)) return;
     const { offsets } = this.#definition.graph.down;
     this.#results.keep(node, data, offsets[node + 1]! - offsets[node]!);
+  }
+
+  /** Whether some dependent may take its result: those that only wait for it do not, those behind a join may. */
+  #isTaken(node: number): boolean {
+    const { graph: { down }, signatures } = this.#definition;
+    for (let e = down.offsets[node]!; e < down.offsets[node + 1]!; e++) {
+      const signature = signatures.bytes(down.nodes[e]!);
+      if (signature.length === 0 || hasInputs(signature)) return true;
+    }
+    return false;
   }
 
   /** The message of this attempt; after a node's first one its inputs are not kept for it any longer. */
