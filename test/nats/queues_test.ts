@@ -70,10 +70,11 @@ test(
     }
     goOn.come();
     for (const run of runs) await run.result();
-    const overtaken = order.slice(1, 11).filter((priority) => priority !== 9);
-    assert.ok(overtaken.length <= 2, `order: ${order}`);
-    const middle = order.slice(11, 21).filter((priority) => priority === 1);
-    assert.ok(middle.length <= 2, `order: ${order}`);
+    // A preference, not an order: each lane keeps a demand of its own.
+    const urgent = order.slice(1, 11).filter((priority) => priority === 9);
+    assert.ok(urgent.length >= 5, `order: ${order}`);
+    const last = order.slice(-10).filter((priority) => priority === 9);
+    assert.equal(last, [], `order: ${order}`);
   }),
 );
 
