@@ -52,8 +52,10 @@ test(
     const goOn = new Moment("the first task may end");
     const step = task("step", async (priority: number) => {
       begun.come();
-      await goOn.wait;
       order.push(priority);
+      await goOn.wait;
+      // Long enough for the next message to arrive meanwhile.
+      await new Promise((resolve) => setTimeout(resolve, 10));
     });
     const app = await scope.open();
     await scope.processor(app);

@@ -32,7 +32,11 @@ const anyPlan = fc.record({
   fails: fc.integer({ min: 0, max: 39 }).map((dice) => dice === 0),
 });
 
-const anyGraph: fc.Arbitrary<Plan[]> = fc.array(anyPlan, { minLength: 1, maxLength: 60 }).map((
+const anyGraph: fc.Arbitrary<Plan[]> = fc.array(anyPlan, {
+  minLength: 1,
+  maxLength: 60,
+  size: "max",
+}).map((
   plans,
 ) =>
   plans.map(({ back, fails }, i) => {

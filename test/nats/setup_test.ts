@@ -1,6 +1,7 @@
 /** What `Dyrygent.open` makes on a server, and what it refuses to work with. */
 import { createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
+import process from "node:process";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
@@ -418,9 +419,8 @@ test("what waits for a server that never comes back is Unavailable once its conn
   await server.stop();
 });
 
-test(
-  "workers and processors can be stopped while the server is down",
-  async () => {
+for (const [how, stop] of [["is down", "SIGKILL"], ["does not answer", "SIGSTOP"]] as const) {
+  test(`workers and processors can be stopped while the server ${how}`, async () => {
     const server = await startServer();
     const nc = await connect({ servers: server.url, maxReconnectAttempts: -1 });
     const app = await Dyrygent.open(nc, { log: () => {} });
@@ -428,12 +428,13 @@ test(
     const processor = app.processor();
     await Promise.all([worker.start(), processor.start()]);
     await (await app.submit(add.s(1, 1))).result();
-    await server.kill();
+    process.kill(server.pid!, stop);
     await within("stopping", Promise.all([worker.stop({ timeout: "1s" }), processor.stop()]));
     await nc.close();
+    await server.kill();
     await server.stop();
-  },
-);
+  });
+}
 
 test(
   "namespaces on one server know nothing of each other",
