@@ -145,10 +145,6 @@ export class Conductor {
       this.#sent.size >= this.#options.window;
   }
 
-  get inFlight(): number {
-    return this.#sent.size;
-  }
-
   /** When something is to be done although nothing is heard; milliseconds since 1970. */
   get dueAt(): number {
     const due = this.#scheduler.paused ? undefined : this.#due.first;
