@@ -73,10 +73,10 @@ test(
     goOn.come();
     for (const run of runs) await run.result();
     // Not an exact order: a lane that was empty has a demand of one, so that its next message is not overlooked.
-    const urgent = order.slice(1, 11).filter((priority) => priority === 9);
-    assert.ok(urgent.length >= 5, `order: ${order}`);
-    const last = order.slice(-10).filter((priority) => priority === 9);
-    assert.equal(last, [], `order: ${order}`);
+    const overtaken = order.slice(1, 11).filter((priority) => priority !== 9);
+    assert.ok(overtaken.length <= 2, `order: ${order}`);
+    const middle = order.slice(11, 21).filter((priority) => priority === 1);
+    assert.ok(middle.length <= 2, `order: ${order}`);
   }),
 );
 
