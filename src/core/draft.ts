@@ -165,7 +165,7 @@ function sharePolicies(nodes: readonly DraftNode[]): { policies: Policy[]; polic
   nodes.forEach((node, i) => {
     const policy = node.task === undefined
       ? joinPolicy(node.cleanup)
-      : policyOf(node.options, node.cleanup);
+      : policyOf(node.options, { task: node.task, cleanup: node.cleanup });
     const key = JSON.stringify(policy);
     let index = known.get(key);
     if (index === undefined) {
@@ -178,7 +178,7 @@ function sharePolicies(nodes: readonly DraftNode[]): { policies: Policy[]; polic
 }
 
 function joinPolicy(cleanup: boolean): Policy {
-  return { ...policyOf({}, cleanup), join: true };
+  return { ...policyOf({}, { task: "join", cleanup }), join: true };
 }
 
 /** The JSON of a SignatureRecord, put together from text that is JSON already. */

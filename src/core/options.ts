@@ -3,6 +3,7 @@ import { type Duration, durationMs } from "./duration.ts";
 import { InvalidOptionError, PayloadTooLargeError } from "./errors.ts";
 import { checkId, isId, quote } from "./ids.ts";
 import { exactJson } from "./json.ts";
+import { type LanePolicy, limitFlaw, limitOf, type RateLimit, type SharedLimit } from "./lanes.ts";
 import { isCount, LIMITS } from "./limits.ts";
 import { type RetryOptions, type RetryPolicy, retryPolicy, retryPolicyFlaw } from "./retry.ts";
 
@@ -14,8 +15,16 @@ export interface TaskOptions {
   priority?: number;
   /** An attempt that runs longer is recorded as failed (`TimeoutError`), its signal aborts. @default none */
   timeout?: Duration;
+  /** The signal of an attempt that runs longer aborts; it may still end well before `timeout`. @default none */
+  softTimeout?: Duration;
   /** Whether and how a failed attempt is tried again. @default no retries */
   retry?: RetryOptions;
+  /** At most `max` attempts with this key run at the same time, whatever workflow and worker they belong to. @default no limit */
+  concurrency?: SharedLimit;
+  /** At most `max` attempts with this key (default: the task's name) begin in any `per`, across all workers. @default no limit */
+  rateLimit?: RateLimit;
+  /** Its result is not kept: whoever asks for it gets `null`. @default false */
+  ignoreResult?: boolean;
 }
 
 /** Options of one signature, or of every signature inside a canvas. */
@@ -24,7 +33,12 @@ export interface SignatureOptions extends TaskOptions {
   countdown?: Duration;
   /** Not before this moment (a Date, or milliseconds since 1970). */
   eta?: Date | number;
-  /** Any JSON value, readable in the task (`currentTask().payload`). At most 16 KiB. */
+  /** Not begun this long after it became ready, or at this moment: it never runs, and is CANCELLED. @default never */
+  expires?: Duration | Date;
+  /**
+   * Any JSON value, readable in the task (`currentTask().payload`). At most 16 KiB. Where an outer canvas or the workflow's
+   * defaults have one too and both are objects, they are merged, the inner one's keys first.
+   */
   payload?: unknown;
 }
 
@@ -36,14 +50,39 @@ export interface Policy {
   readonly countdownMs?: number;
   /** Milliseconds since 1970. */
   readonly notBefore?: number;
+  /** Milliseconds after it became ready. */
+  readonly expiresMs?: number;
+  /** Milliseconds since 1970. */
+  readonly expiresAt?: number;
+  /** What it shares with other nodes across workflows and workers. */
+  readonly limit?: LanePolicy;
+  /** It runs as soon as one of its edges came true, instead of when all have. */
+  readonly any?: true;
+  /** Its failure does not fail the workflow. */
+  readonly optional?: true;
+  /** It is skipped from the beginning. */
+  readonly skip?: true;
+  /** It runs nothing: it waits for the event of this name. */
+  readonly event?: string;
+  /** How long it waits for its event, milliseconds; absent: as long as the workflow lives. */
+  readonly eventMs?: number;
   /** Runs nothing: it only waits, so that many nodes can wait for many without an edge for each pair. */
   readonly join?: true;
   /** Belongs to `onError` or `finally`: neither counts for the workflow's own end nor is cancelled with it. */
   readonly cleanup?: true;
 }
 
-const TASK_OPTIONS = ["queue", "priority", "timeout", "retry"];
-const SIGNATURE_OPTIONS = [...TASK_OPTIONS, "countdown", "eta", "payload"];
+const TASK_OPTIONS = [
+  "queue",
+  "priority",
+  "timeout",
+  "softTimeout",
+  "retry",
+  "concurrency",
+  "rateLimit",
+  "ignoreResult",
+];
+const SIGNATURE_OPTIONS = [...TASK_OPTIONS, "countdown", "eta", "expires", "payload"];
 const RETRY_OPTIONS = ["max", "backoff", "base", "cap", "jitter", "on", "notOn"];
 
 export const DEFAULT_QUEUE = "default";
@@ -59,7 +98,8 @@ export function checkTaskOptions<T extends TaskOptions>(options: T): T {
 export function checkSignatureOptions<T extends SignatureOptions>(options: T): T {
   refuseUnknown("signature option", options, SIGNATURE_OPTIONS);
   if (options.countdown !== undefined) durationMs("countdown", options.countdown);
-  if (options.eta !== undefined) etaMs(options.eta);
+  if (options.eta !== undefined) momentMs("eta", options.eta);
+  if (options.expires !== undefined) expiry(options.expires);
   if (options.payload !== undefined) payloadText("payload", options.payload);
   return checkValues(options);
 }
@@ -67,6 +107,18 @@ export function checkSignatureOptions<T extends SignatureOptions>(options: T): T
 function checkValues<T extends TaskOptions>(options: T): T {
   if (options.queue !== undefined) checkId("queue", options.queue);
   if (options.timeout !== undefined) durationMs("timeout", options.timeout, { least: 1 });
+  if (options.softTimeout !== undefined) {
+    durationMs("softTimeout", options.softTimeout, { least: 1 });
+  }
+  limitOf(options, "task");
+  const { ignoreResult } = options;
+  if (ignoreResult !== undefined && typeof ignoreResult !== "boolean") {
+    throw new InvalidOptionError(
+      "ignoreResult",
+      `ignoreResult = ${quote(ignoreResult)} is not a boolean`,
+      { hint: "true: the result is not kept." },
+    );
+  }
   if (options.retry !== undefined) {
     refuseUnknown("retry option", options.retry, RETRY_OPTIONS);
     retryPolicy(options.retry);
@@ -121,8 +173,15 @@ export function payloadText(what: string, payload: unknown): string {
   return text;
 }
 
-/** What a node's options, all layers merged, mean for the scheduler. */
-export function policyOf(options: SignatureOptions, cleanup: boolean): Policy {
+/**
+ * What a node's options, all layers merged, mean for the scheduler.
+ * @param task its name: what a rate limit without a key is for.
+ */
+export function policyOf(
+  options: SignatureOptions,
+  { task, cleanup }: { task: string; cleanup: boolean },
+): Policy {
+  const limit = limitOf(options, task);
   return {
     queue: options.queue ?? DEFAULT_QUEUE,
     priority: options.priority ?? DEFAULT_PRIORITY,
@@ -130,30 +189,59 @@ export function policyOf(options: SignatureOptions, cleanup: boolean): Policy {
     ...(options.countdown === undefined
       ? {}
       : { countdownMs: durationMs("countdown", options.countdown) }),
-    ...(options.eta === undefined ? {} : { notBefore: etaMs(options.eta) }),
+    ...(options.eta === undefined ? {} : { notBefore: momentMs("eta", options.eta) }),
+    ...(options.expires === undefined ? {} : expiry(options.expires)),
+    ...(limit === undefined ? {} : { limit }),
     ...(cleanup ? { cleanup: true as const } : {}),
   };
 }
 
+/** Options of a canvas, as they hold for a member with options of its own: these win, payloads are merged. */
+export function inherit(outer: SignatureOptions, own: SignatureOptions): SignatureOptions {
+  const merged = { ...outer, ...own };
+  return isPlain(outer.payload) && isPlain(own.payload)
+    ? { ...merged, payload: { ...outer.payload, ...own.payload } }
+    : merged;
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /** The field that keeps `value`, from wherever it comes, from being a policy; undefined when it is one. */
 export function policyFlaw(value: unknown): string | undefined {
-  const { queue, priority, retry, countdownMs, notBefore, join, cleanup } =
-    (value ?? {}) as Partial<Record<keyof Policy, unknown>>;
-  if (!isId(queue)) return "queue";
-  if (!isCount(priority, 9)) return "priority";
-  const inRetry = retry === undefined ? undefined : retryPolicyFlaw(retry);
+  const policy = (value ?? {}) as Partial<Record<keyof Policy, unknown>>;
+  if (!isId(policy.queue)) return "queue";
+  if (!isCount(policy.priority, 9)) return "priority";
+  const inRetry = policy.retry === undefined ? undefined : retryPolicyFlaw(policy.retry);
   if (inRetry !== undefined) return `retry.${inRetry}`;
-  if (countdownMs !== undefined && !isCount(countdownMs)) return "countdownMs";
-  if (notBefore !== undefined && !isCount(notBefore)) return "notBefore";
-  if (join !== undefined && join !== true) return "join";
-  if (cleanup !== undefined && cleanup !== true) return "cleanup";
+  const inLimit = policy.limit === undefined ? undefined : limitFlaw(policy.limit);
+  if (inLimit !== undefined) return `limit.${inLimit}`;
+  for (const field of COUNT_FIELDS) {
+    if (policy[field] !== undefined && !isCount(policy[field])) return field;
+  }
+  for (const field of FLAG_FIELDS) {
+    if (policy[field] !== undefined && policy[field] !== true) return field;
+  }
+  if (policy.event !== undefined && !isId(policy.event)) return "event";
   return undefined;
 }
 
-function etaMs(eta: Date | number): number {
-  const ms = typeof eta === "number" ? eta : eta instanceof Date ? eta.getTime() : NaN;
+const COUNT_FIELDS = ["countdownMs", "notBefore", "expiresMs", "expiresAt", "eventMs"] as const;
+const FLAG_FIELDS = ["join", "cleanup", "any", "optional", "skip"] as const;
+
+/** A span counts from when the node is ready, a date is a date. */
+export function expiry(expires: Duration | Date): { expiresAt: number } | { expiresMs: number } {
+  return expires instanceof Date
+    ? { expiresAt: momentMs("expires", expires) }
+    : { expiresMs: durationMs("expires", expires, { least: 1 }) };
+}
+
+/** @returns milliseconds since 1970. @throws {InvalidOptionError} naming `option`. */
+export function momentMs(option: string, moment: Date | number): number {
+  const ms = typeof moment === "number" ? moment : moment instanceof Date ? moment.getTime() : NaN;
   if (Number.isFinite(ms) && ms >= 0 && ms <= 8.64e15) return Math.round(ms);
-  throw new InvalidOptionError("eta", `eta = ${quote(eta)} is not a moment`, {
+  throw new InvalidOptionError(option, `${option} = ${quote(moment)} is not a moment`, {
     hint: "Give a valid Date, or milliseconds since 1970.",
   });
 }
