@@ -17,7 +17,9 @@ export {
   Group,
   group,
   map,
+  type NodeFailure,
   type Nothing,
+  type RunSummary,
   Signature,
   starmap,
   type TakenBy,
@@ -31,13 +33,19 @@ export {
   Workflow,
   type WorkflowOptions,
 } from "./src/core/workflow.ts";
+export type { TriggerRule } from "./src/core/draft.ts";
+export { event, type EventName } from "./src/core/event.ts";
+export { expand } from "./src/core/expand.ts";
+export type { Expansion } from "./src/core/expansion.ts";
+export type { RateLimit, SharedLimit } from "./src/core/lanes.ts";
 export type { NodeJson, WorkflowJson } from "./src/core/definition_json.ts";
 export type { EdgeKind } from "./src/core/graph.ts";
 export type { Policy, SignatureOptions, TaskOptions } from "./src/core/options.ts";
 export type { Backoff, RetryOptions, RetryPolicy } from "./src/core/retry.ts";
 export type { Duration } from "./src/core/duration.ts";
 export type { RunStatus } from "./src/core/records.ts";
-export type { Counts, FinalState, NodeState, WorkflowState } from "./src/core/scheduler.ts";
+export type { FinalState, WorkflowState } from "./src/core/fact.ts";
+export type { Counts, NodeState } from "./src/core/node_state.ts";
 export {
   ConfigMismatchError,
   ConflictError,
@@ -59,7 +67,7 @@ export type { Worker, WorkerOptions } from "./src/worker/worker.ts";
 export type { Processor, RunOnceReport } from "./src/processor/processor.ts";
 export type { ProcessorOptions } from "./src/processor/options.ts";
 export type { ProcessorEvents } from "./src/processor/hooks.ts";
-export type { ControlAnswer, NodeReference, Run } from "./src/client/run.ts";
+export type { AttemptStatus, ControlAnswer, NodeReference, Run } from "./src/client/run.ts";
 export type { RunEvent } from "./src/client/watch.ts";
 export type { ListOptions } from "./src/client/list.ts";
 export type { SubmitOptions, Submittable } from "./src/client/submit.ts";

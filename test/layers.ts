@@ -16,11 +16,12 @@ const mayImport = {
   ports: ["core"],
   memory: ["ports", "core"],
   nats: ["ports", "core"],
-  client: ["ports", "core"], // not the adapters: the front passes them in
-  worker: ["ports", "core"],
-  processor: ["ports", "core"],
-  front: ["client", "worker", "processor", "memory", "nats", "ports", "core"],
-  cli: ["front", "client", "worker", "processor", "memory", "nats", "ports", "core"],
+  runs: ["ports", "core"],
+  client: ["runs", "ports", "core"], // not the adapters: the front passes them in
+  worker: ["runs", "ports", "core"],
+  processor: ["runs", "ports", "core"],
+  front: ["client", "worker", "processor", "runs", "memory", "nats", "ports", "core"],
+  cli: ["front", "client", "worker", "processor", "runs", "memory", "nats", "ports", "core"],
 } satisfies Record<string, string[]>;
 
 /** The layers that may know a package by name; for the rest the world is `src/ports.ts`. */
@@ -144,7 +145,16 @@ function layerOf(file: string): Layer | undefined {
   if (frontFiles.includes(file) || file.startsWith("src/testing/")) return "front";
   if (file === "src/ports.ts") return "ports";
   const folder = /^src\/(\w+)\//.exec(file)?.[1];
-  const folders: Layer[] = ["core", "memory", "nats", "client", "worker", "processor", "cli"];
+  const folders: Layer[] = [
+    "core",
+    "memory",
+    "nats",
+    "runs",
+    "client",
+    "worker",
+    "processor",
+    "cli",
+  ];
   return folders.find((layer) => layer === folder);
 }
 

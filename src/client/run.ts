@@ -3,37 +3,32 @@ import type { Definition } from "../core/definition.ts";
 import { findNode, labelOf } from "../core/definition.ts";
 import { decodeHead, type Head } from "../core/definition_codec.ts";
 import { NotFoundError, TaskError, WorkflowFailedError } from "../core/errors.ts";
-import { quote } from "../core/ids.ts";
-import {
-  controlKey,
-  controlsOf,
-  definitionKey,
-  endKey,
-  outcomeKey,
-  parseKey,
-} from "../core/keys.ts";
+import type { EventName } from "../core/event.ts";
+import type { Control, WorkflowState } from "../core/fact.ts";
+import { checkId, quote } from "../core/ids.ts";
+import { exactJson } from "../core/json.ts";
+import { definitionKey, outcomeKey, outcomesOfNode, parseKey } from "../core/keys.ts";
+import { noCounts } from "../core/node_state.ts";
 import { wholeDefinition } from "../core/recorded.ts";
 import {
   type EndRecord,
-  readControl,
-  readEnd,
+  readExpansion,
   readFailure,
   readOutcomeNote,
   readStatus,
   type RunStatus,
-  writeControl,
 } from "../core/records.ts";
-import { type Control, noCounts, type WorkflowState } from "../core/scheduler.ts";
-import { fill, inputNodes, type Template } from "../core/template.ts";
-import { LIMITS } from "../core/limits.ts";
 import { Node } from "../core/workflow.ts";
 import type { Ports, Stored } from "../ports.ts";
+import { recordControl } from "../runs/control.ts";
+import { type LastEnd, lastEnd } from "../runs/end.ts";
+import { fillFrom, lastOutcome, resultOf, successOf } from "../runs/results.ts";
 import { waitFor } from "./wait.ts";
 import { type RunEvent, watch } from "./watch.ts";
 
 /** What came of a control request. */
 export interface ControlAnswer {
-  /** False when it changes nothing: the run has ended (or, for a retry, has not failed). */
+  /** False when it changes nothing: the run had ended (or, for a retry, had not failed; for a rerun, had not ended). */
   readonly applied: boolean;
   /** The run's state when it was asked. */
   readonly state: WorkflowState;
@@ -42,8 +37,20 @@ export interface ControlAnswer {
 /** A node: its handle, its number, its name, or the label that errors and events show. */
 export type NodeReference = Node | string | number;
 
-/** Reads under way at once. */
-const READ_BATCH = 1_024;
+/** One try to run a node, as far as it is recorded. */
+export interface AttemptStatus {
+  /** From 1. */
+  readonly attempt: number;
+  readonly state: "SUCCESS" | "FAILURE" | "STARTED";
+  /** Milliseconds since 1970, by the worker's clock; undefined while another run takes the node's place. */
+  readonly startedAt?: number;
+  readonly endedAt?: number;
+  /** The worker that ran it. */
+  readonly worker?: string;
+  readonly failure?: TaskError;
+  /** The run that takes, or took, the node's place. */
+  readonly run?: string;
+}
 
 export class Run<Out = unknown> {
   readonly id: string;
@@ -67,7 +74,7 @@ export class Run<Out = unknown> {
     const { end } = await this.#waitForEnd();
     if (end.state !== "SUCCESS") throw await this.#failure(end);
     const output = head.output ?? (await this.#definition()).output;
-    return this.#fillOutput(output);
+    return await fillFrom(this.#ports.facts, this.id, output) as Out;
   }
 
   /** Resolves when the run has ended, however it ended. */
@@ -81,7 +88,7 @@ export class Run<Out = unknown> {
   async status(): Promise<RunStatus> {
     const [view, last, stored] = await Promise.all([
       this.#ports.views.get(`wf.${this.id}`),
-      this.#lastEnd(),
+      lastEnd(this.#ports.facts, this.id),
       this.#ports.facts.read(definitionKey(this.id)),
     ]);
     if (stored === undefined) throw this.#notFound();
@@ -95,8 +102,11 @@ export class Run<Out = unknown> {
       round: 1,
       submittedAt: stored.at,
       ...(head?.payload === undefined ? {} : { payload: head.payload }),
+      ...(head?.parent === undefined
+        ? {}
+        : { parent: { id: head.parent.workflow, node: head.parent.node } }),
     };
-    if (last === undefined || last.retried) {
+    if (last === undefined || last.reopened) {
       return shown?.finishedAt === undefined
         ? base
         : { ...base, state: "RUNNING", finishedAt: undefined };
@@ -131,33 +141,80 @@ export class Run<Out = unknown> {
     return this.#control({ is: "retry" });
   }
 
-  /** Nodes that have not ended are not run: what depends on them runs with `null` for their results. */
-  async skip(nodes: readonly NodeReference[]): Promise<ControlAnswer> {
-    const definition = await this.#definition();
-    return this.#control({ is: "skip", nodes: nodes.map((node) => this.#find(definition, node)) });
+  /** Runs these nodes and all that depends on them again, though they succeeded, and what failed. Only for a run that has ended. */
+  async rerun(
+    { from }: { from: NodeReference | readonly NodeReference[] },
+  ): Promise<ControlAnswer> {
+    const nodes = await this.#numbers([from].flat() as NodeReference[]);
+    return this.#control({ is: "rerun", nodes });
   }
 
-  /** Recorded under the next free number, so that all control facts have one order. */
+  /** Nodes that have not ended are not run: what depends on them runs with `null` for their results. */
+  async skip(nodes: readonly NodeReference[]): Promise<ControlAnswer> {
+    return this.#control({ is: "skip", nodes: await this.#numbers(nodes) });
+  }
+
+  /**
+   * Tells the run that something has happened: nodes that wait for it (`wf.waitFor`) get `data`. Kept when it is sent
+   * before a node waits; of several of one name, the first counts.
+   * @param data any JSON. @default null
+   */
+  async send<Data>(
+    event: EventName<Data> | string,
+    ...[data]: [Data] extends [null] ? [data?: null] : [data: NoInfer<Data>]
+  ): Promise<ControlAnswer> {
+    const name = checkId("event", typeof event === "string" ? event : event.name);
+    return this.#control({ is: "event", name, data: JSON.parse(exactJson(data ?? null, "data")) });
+  }
+
+  /** What is recorded of a node's attempts, in order: also those of earlier rounds. */
+  async attempts(reference: NodeReference): Promise<AttemptStatus[]> {
+    const definition = await this.#definition();
+    const node = this.#find(definition, reference);
+    const { facts } = this.#ports;
+    const found = new Map<number, AttemptStatus>();
+    for (const stored of await facts.scan(outcomesOfNode(this.id, node), { bodies: true })) {
+      const key = parseKey(stored.key);
+      if (key?.is !== "outcome" && key?.is !== "expansion") continue;
+      const { attempt } = key;
+      const known = found.get(attempt) ?? { attempt, state: "STARTED" };
+      const note = readOutcomeNote(stored.note);
+      if (key.is === "expansion") {
+        const run = readExpansion(stored.data)?.child;
+        found.set(attempt, run === undefined ? known : { ...known, run });
+      } else if (note !== undefined) {
+        const { startedAt, endedAt, worker } = note;
+        const times = { ...known, startedAt, endedAt, worker };
+        found.set(
+          attempt,
+          note.is === "succeeded" ? { ...times, state: "SUCCESS" } : {
+            ...times,
+            state: "FAILURE",
+            failure: new TaskError(labelOf(definition, node), attempt, readFailure(stored.data)),
+          },
+        );
+      }
+    }
+    return [...found.values()].sort((a, b) => a.attempt - b.attempt);
+  }
+
+  /**
+   * Recorded in the same log as what it races with: what it came too late for stands before it, and the answer says so.
+   */
   async #control(control: Control): Promise<ControlAnswer> {
-    const { facts, ticks, clock, random } = this.#ports;
+    const { facts, random } = this.#ports;
     const { state } = await this.status();
-    const ended = state !== "INITIAL" && state !== "RUNNING" && state !== "PAUSED";
-    if (control.is === "retry" ? !ended || state === "SUCCESS" : ended) {
-      return { applied: false, state };
-    }
-    const id = random.id();
-    const record = writeControl({ id, at: clock.now(), control });
-    let n = (await facts.keys(controlsOf(this.id))).length;
-    while (await facts.create(controlKey(this.id, ++n), record) === "exists") {
-      // Ours after all, when only the answer was lost.
-      const stored = await facts.read(controlKey(this.id, n));
-      if (stored !== undefined && readControl(stored.data)?.id === id) break;
-    }
-    await ticks.wake(this.id);
-    return { applied: true, state };
+    if (!appliesIn(control, state)) return { applied: false, state };
+    const { seq } = await recordControl(this.#ports, this.id, control, random.id());
+    const last = await lastEnd(facts, this.id);
+    const isTooLate = last !== undefined && last.seq < seq &&
+      !appliesIn(control, last.reopened ? "RUNNING" : last.end.state) && control.is !== "retry" &&
+      control.is !== "rerun";
+    return isTooLate ? { applied: false, state: last.end.state } : { applied: true, state };
   }
 
   async #nodeResult(reference: NodeReference): Promise<unknown> {
+    const { facts } = this.#ports;
     const definition = await this.#definition();
     const node = this.#find(definition, reference);
     const label = labelOf(definition, node);
@@ -165,57 +222,24 @@ export class Run<Out = unknown> {
       this.#ports,
       [`${this.id}.r.${node}.*`, `${this.id}.end.*`],
       async () => {
-        const success = await this.#successOf(node);
+        const success = await successOf(facts, this.id, node);
         if (success !== undefined) return { is: "success" as const, success };
-        const last = await this.#lastEnd();
-        return last === undefined || last.retried
+        const last = await lastEnd(facts, this.id);
+        return last === undefined || last.reopened
           ? undefined
           : { is: "ended" as const, end: last.end };
       },
     );
-    if (found.is === "success") return parse(found.success.data);
+    if (found.is === "success") return resultOf(facts, found.success);
     // It may have been recorded just before the end.
-    const success = await this.#successOf(node);
-    if (success !== undefined) return parse(success.data);
-    const failed = await this.#lastOutcome(node);
+    const success = await successOf(facts, this.id, node);
+    if (success !== undefined) return resultOf(facts, success);
+    const failed = await lastOutcome(facts, this.id, node);
     if (failed !== undefined) {
       throw new TaskError(label, failed.attempt, readFailure(failed.stored.data));
     }
     if (found.end.state === "SUCCESS") return null;
     throw await this.#failure(found.end);
-  }
-
-  async #successOf(node: number): Promise<Stored | undefined> {
-    const last = await this.#lastOutcome(node);
-    return readOutcomeNote(last?.stored.note)?.is === "succeeded" ? last!.stored : undefined;
-  }
-
-  async #lastOutcome(node: number): Promise<{ stored: Stored; attempt: number } | undefined> {
-    let last: { stored: Stored; attempt: number } | undefined;
-    for (let seq = 0;;) {
-      const stored = await this.#ports.facts.next(`${this.id}.r.${node}.*`, seq);
-      const key = stored === undefined ? undefined : parseKey(stored.key);
-      if (stored === undefined || key?.is !== "outcome") return last;
-      last = { stored, attempt: key.attempt };
-      seq = stored.seq + 1;
-    }
-  }
-
-  async #fillOutput({ json, inputs }: Template): Promise<unknown> {
-    const nodes = [...new Set(inputNodes(inputs, LIMITS.nodes))];
-    const results = new Map<number, unknown>();
-    for (let i = 0; i < nodes.length; i += READ_BATCH) {
-      await Promise.all(
-        nodes.slice(i, i + READ_BATCH).map(async (node) => {
-          const first = await this.#ports.facts.readRecorded(outcomeKey(this.id, node, 1));
-          const success = readOutcomeNote(first?.note)?.is === "succeeded"
-            ? first
-            : await this.#successOf(node);
-          results.set(node, success === undefined ? null : parse(success.data));
-        }),
-      );
-    }
-    return fill(JSON.parse(json), inputs, (node) => results.get(node));
   }
 
   async #failure(end: EndRecord): Promise<WorkflowFailedError> {
@@ -232,37 +256,11 @@ export class Run<Out = unknown> {
     return new WorkflowFailedError(this.id, end.state, failures, end.reason);
   }
 
-  async #waitForEnd(): Promise<{ end: EndRecord; round: number }> {
+  async #waitForEnd(): Promise<LastEnd> {
     return await waitFor(this.#ports, [`${this.id}.end.*`], async () => {
-      const last = await this.#lastEnd();
-      return last === undefined || last.retried ? undefined : last;
+      const last = await lastEnd(this.#ports.facts, this.id);
+      return last === undefined || last.reopened ? undefined : last;
     });
-  }
-
-  /** The latest round's end, and whether a retry was recorded after it. */
-  async #lastEnd(): Promise<{ end: EndRecord; round: number; retried: boolean } | undefined> {
-    const { facts } = this.#ports;
-    for (let round = 1, last: { stored: Stored; end: EndRecord } | undefined;; round++) {
-      const stored = await facts.read(endKey(this.id, round));
-      if (stored !== undefined) {
-        const end = readEnd(stored.data) ?? unreadableEnd(stored.at);
-        last = { stored, end };
-        if (end.state === "SUCCESS") return { end, round, retried: false };
-        continue;
-      }
-      return last === undefined
-        ? undefined
-        : { end: last.end, round: round - 1, retried: await this.#isRetriedAfter(last.stored.seq) };
-    }
-  }
-
-  async #isRetriedAfter(seq: number): Promise<boolean> {
-    for (let from = seq + 1;;) {
-      const control = await this.#ports.facts.next(controlsOf(this.id), from);
-      if (control === undefined) return false;
-      if (readControl(control.data)?.control.is === "retry") return true;
-      from = control.seq + 1;
-    }
   }
 
   async #head(): Promise<Head> {
@@ -279,6 +277,11 @@ export class Run<Out = unknown> {
     const head = await facts.read(definitionKey(this.id));
     if (head === undefined) throw this.#notFound();
     return wholeDefinition(this.id, head.data, (key) => facts.readRecorded(key));
+  }
+
+  async #numbers(references: readonly NodeReference[]): Promise<number[]> {
+    const definition = await this.#definition();
+    return references.map((reference) => this.#find(definition, reference));
   }
 
   #find(definition: Definition, reference: NodeReference): number {
@@ -305,12 +308,21 @@ function headOrNothing(stored: Stored): Head | undefined {
   }
 }
 
-/** What stands for a terminal record that cannot be read: it is there, and cannot be replaced. */
-function unreadableEnd(at: number): EndRecord {
-  const reason = "its terminal record cannot be read";
-  return { state: "ERROR", at, counts: noCounts(), failed: [], reason };
-}
-
-function parse(data: Uint8Array): unknown {
-  return JSON.parse(new TextDecoder().decode(data));
+/** Whether it could change anything of a run in this state. */
+function appliesIn(control: Control, state: WorkflowState): boolean {
+  const hasEnded = state !== "INITIAL" && state !== "RUNNING" && state !== "PAUSED";
+  switch (control.is) {
+    case "retry":
+      return hasEnded && state !== "SUCCESS";
+    case "rerun":
+      return hasEnded;
+    case "cancel":
+    case "timeout":
+    case "pause":
+    case "resume":
+    case "skip":
+    case "event":
+      return !hasEnded;
+  }
+  return control satisfies never;
 }

@@ -1,31 +1,29 @@
-/** Submits a workflow: its definition becomes durable, then its tick. Safe to repeat with the same id and content. */
-import { type Canvas, type Nothing } from "../core/canvas.ts";
-import {
-  chunkName,
-  decodeHead,
-  type EncodedDefinition,
-  encodeDefinition,
-} from "../core/definition_codec.ts";
-import type { Definition } from "../core/definition.ts";
-import { ConflictError } from "../core/errors.ts";
+/** Submits a workflow, with what is said about this run of it. Safe to repeat with the same id and content. */
+import type { Canvas, Nothing } from "../core/canvas.ts";
+import type { Definition, Start } from "../core/definition.ts";
+import { type Duration, durationMs } from "../core/duration.ts";
+import { withInput } from "../core/expand.ts";
 import { checkId } from "../core/ids.ts";
-import { definitionKey } from "../core/keys.ts";
-import { refuseUnknown } from "../core/options.ts";
-import { type RunStatus, writeStatus } from "../core/records.ts";
-import { Scheduler } from "../core/scheduler.ts";
+import { expiry, momentMs, refuseUnknown } from "../core/options.ts";
 import { Workflow } from "../core/workflow.ts";
 import type { Ports } from "../ports.ts";
+import { submitDefinition } from "../runs/submission.ts";
 
 export interface SubmitOptions {
   /** The run's id: letters, digits, `_`, `-`. The same id with the same content is the same run. @default a random id */
   id?: string;
+  /** Its first nodes do not run before this long after the submit. @default at once */
+  countdown?: Duration;
+  /** Its first nodes do not run before this moment (a Date, or milliseconds since 1970). @default at once */
+  eta?: Date | number;
+  /** Its first nodes never run if they have not begun this long after they could, or at this moment. @default never */
+  expires?: Duration | Date;
+  /** What the workflow's `input()` gives; any JSON. */
+  input?: unknown;
 }
 
 /** What can be submitted. */
 export type Submittable<Out> = Workflow<Out> | Canvas<Nothing, Out>;
-
-/** Chunks of a definition under way at once. */
-const UPLOAD_WINDOW = 16;
 
 /**
  * @returns the run's id, once definition and tick are durable.
@@ -36,73 +34,23 @@ export async function submit(
   target: Submittable<unknown>,
   options: SubmitOptions = {},
 ): Promise<string> {
-  refuseUnknown("submit option", options, ["id"]);
+  refuseUnknown("submit option", options, ["id", "countdown", "eta", "expires", "input"]);
   const id = checkId("workflow id", options.id ?? ports.random.id());
-  const definition = (target instanceof Workflow ? target : Workflow.of(target)).build();
-  const encoded = await encodeDefinition(definition, ports.maxRecord);
-  // Chunks before the head: the head makes it a workflow. Nothing is uploaded for an id that is taken.
-  if (encoded.chunks.length > 0) {
-    await checkFree(ports, id, encoded);
-    await upload(ports, id, encoded);
-  }
-  const written = await ports.facts.create(definitionKey(id), encoded.head);
-  if (written === "exists") await checkFree(ports, id, encoded);
-  await Promise.all([
-    ports.ticks.ensure(id),
-    written === "created" ? showNew(ports, id, definition) : undefined,
-  ]);
+  await submitDefinition(ports, id, definitionOf(target, options));
   return id;
 }
 
-async function checkFree(
-  { facts }: Ports,
-  id: string,
-  { digest }: EncodedDefinition,
-): Promise<void> {
-  const stored = await facts.read(definitionKey(id));
-  if (stored === undefined || decodeHead(stored.data).digest === digest) return;
-  throw new ConflictError(
-    `Cannot submit workflow "${id}": the id is taken by a workflow with other content`,
-    {
-      hint: "Choose another id, or submit exactly the same workflow to get its run.",
-    },
-  );
+function definitionOf(target: Submittable<unknown>, options: SubmitOptions): Definition {
+  const definition = (target instanceof Workflow ? target : Workflow.of(target)).build();
+  const start = startOf(options);
+  return withInput(start === undefined ? definition : { ...definition, start }, options.input);
 }
 
-async function upload(
-  { facts }: Ports,
-  id: string,
-  { chunks, digest }: EncodedDefinition,
-): Promise<void> {
-  for (let i = 0; i < chunks.length; i += UPLOAD_WINDOW) {
-    await Promise.all(
-      chunks.slice(i, i + UPLOAD_WINDOW).map((chunk, k) =>
-        facts.create(definitionKey(id, chunkName(digest, i + k + 1)), chunk)
-      ),
-    );
-  }
-}
-
-/** So that it can be listed before a processor has seen it. A view: failing to write it fails nothing. */
-async function showNew(
-  { views, clock, log }: Ports,
-  id: string,
-  definition: Definition,
-): Promise<void> {
-  const { name, payload } = definition;
-  const submittedAt = clock.now();
-  const scheduler = new Scheduler(definition, id, submittedAt);
-  scheduler.begin();
-  const status: RunStatus = {
-    id,
-    name,
-    state: "INITIAL",
-    counts: scheduler.counts(),
-    round: 1,
-    submittedAt,
-    ...(payload === undefined ? {} : { payload: JSON.parse(payload) }),
+function startOf({ countdown, eta, expires }: SubmitOptions): Start | undefined {
+  if (countdown === undefined && eta === undefined && expires === undefined) return undefined;
+  return {
+    ...(countdown === undefined ? {} : { countdownMs: durationMs("countdown", countdown) }),
+    ...(eta === undefined ? {} : { notBefore: momentMs("eta", eta) }),
+    ...(expires === undefined ? {} : expiry(expires)),
   };
-  await views.swap(`wf.${id}`, 0, writeStatus(status)).catch((error) =>
-    log("debug", `the view of ${id} was not written`, { error })
-  );
 }

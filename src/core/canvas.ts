@@ -7,7 +7,9 @@
  * an immutable one (`.si`) anything.
  */
 import { InvalidWorkflowError } from "./errors.ts";
+import type { FinalState } from "./fact.ts";
 import { quote } from "./ids.ts";
+import type { Counts } from "./node_state.ts";
 import { checkSignatureOptions, type SignatureOptions, type TaskOptions } from "./options.ts";
 
 /** The type of "no previous result". */
@@ -22,20 +24,75 @@ export type TakenBy<C> = C extends { readonly "~takes": (previous: infer In) => 
 /** What a canvas gives. */
 export type GivenBy<C> = C extends { readonly "~gives": () => infer Out } ? Out : never;
 
+/** How a task failed, as told to what was attached with `onError`, and in a {@link RunSummary}. */
+export interface NodeFailure {
+  /** The node's label: its name, or its task and number. */
+  readonly node: string;
+  /** The attempt that failed last, from 1. */
+  readonly attempt: number;
+  /** The thrown error's name and message. */
+  readonly name: string;
+  readonly message: string;
+}
+
+/** How a workflow's own nodes ended, as told to `onError` and `finally`. */
+export interface RunSummary {
+  readonly id: string;
+  readonly name: string;
+  readonly state: FinalState;
+  /** Why it was cancelled, or that its time was up. */
+  readonly reason?: string;
+  readonly counts: Counts;
+  /** The nodes that failed themselves; at most a hundred. */
+  readonly failures: readonly NodeFailure[];
+  readonly payload?: unknown;
+}
+
+/** What runs beside a canvas' signatures: each of these after each of them. */
+export interface Attachments {
+  /** After its success, with its result. */
+  readonly links: readonly AnyCanvas[];
+  /** After its own failure, with that failure. */
+  readonly onErrors: readonly AnyCanvas[];
+}
+
+export const NOTHING_ATTACHED: Attachments = { links: [], onErrors: [] };
+
 /** Something to run: a signature, or signatures combined. */
 export abstract class Canvas<In, Out> {
   declare readonly "~takes": (previous: In) => void;
   declare readonly "~gives": () => Out;
   /** What `.set()` said; holds for every signature inside that does not say otherwise. */
   readonly options: SignatureOptions;
+  readonly attachments: Attachments;
 
-  constructor(options: SignatureOptions = {}) {
+  constructor(options: SignatureOptions = {}, attachments: Attachments = NOTHING_ATTACHED) {
     this.options = options;
+    this.attachments = attachments;
   }
 
   /** The same canvas with these options (they hold for every signature inside that does not say otherwise). */
   set(options: SignatureOptions): this {
-    return this.withOptions({ ...this.options, ...checkSignatureOptions(options) });
+    return this.with({ ...this.options, ...checkSignatureOptions(options) }, this.attachments);
+  }
+
+  /**
+   * The same canvas, after whose success `callback` runs too, with the result; of a chain, group or chord: after each
+   * member's, with that member's result. What the canvas gives stays the same; a failure of `callback` fails the workflow.
+   */
+  // deno-lint-ignore no-explicit-any
+  link(callback: Canvas<any, unknown>): this {
+    const links = [...this.attachments.links, checkCanvas(callback, "link")];
+    return this.with(this.options, { ...this.attachments, links });
+  }
+
+  /**
+   * The same canvas, after whose failure `callback` runs, with the {@link NodeFailure}; of a chain, group or chord: after
+   * each member that fails itself. The workflow has failed all the same.
+   */
+  onError(callback: Canvas<NodeFailure, unknown>): this {
+    const onErrors = [...this.attachments.onErrors, checkCanvas(callback, "onError")];
+    return this.with(this.options, { ...this.attachments, onErrors });
   }
 
   /** A chain of this and `next`, which gets this one's result. */
@@ -43,7 +100,7 @@ export abstract class Canvas<In, Out> {
     return new Chain<In, Next>([this, checkCanvas(next, "pipe")]);
   }
 
-  protected abstract withOptions(options: SignatureOptions): this;
+  protected abstract with(options: SignatureOptions, attachments: Attachments): this;
 }
 
 /** What a canvas knows of a task. */
@@ -62,26 +119,54 @@ export class Signature<In, Out> extends Canvas<In, Out> {
   /** Takes no previous result (`.si`). */
   readonly immutable: boolean;
   readonly calls: Calls;
+  /** What undoes it. */
+  readonly compensation: AnyCanvas | undefined;
 
   constructor(
     task: TaskReference,
     args: readonly unknown[],
-    { immutable = false, calls = "once", options }: {
+    { immutable = false, calls = "once", compensation, options, attachments }: {
       immutable?: boolean;
       calls?: Calls;
+      compensation?: AnyCanvas | undefined;
       options?: SignatureOptions;
+      attachments?: Attachments;
     } = {},
   ) {
-    super(options);
+    super(options, attachments);
     this.task = task;
     this.args = args;
     this.immutable = immutable;
     this.calls = calls;
+    this.compensation = compensation;
   }
 
-  protected override withOptions(options: SignatureOptions): this {
-    const { immutable, calls } = this;
-    return new Signature<In, Out>(this.task, this.args, { immutable, calls, options }) as this;
+  override link(callback: Canvas<Out, unknown>): this {
+    return super.link(callback);
+  }
+
+  /**
+   * The same signature, and what undoes it: when the workflow fails, is cancelled or runs out of time, `undo` runs with this
+   * signature's result, if it succeeded, after what was done later has been undone.
+   */
+  compensate(undo: Canvas<Out, unknown>): this {
+    return this.copy({ compensation: checkCanvas(undo, "compensate") });
+  }
+
+  protected override with(options: SignatureOptions, attachments: Attachments): this {
+    return this.copy({ options, attachments });
+  }
+
+  protected copy(
+    changes: {
+      compensation?: AnyCanvas;
+      options?: SignatureOptions;
+      attachments?: Attachments;
+    },
+  ): this {
+    const { immutable, calls, compensation, options, attachments } = this;
+    const all = { immutable, calls, compensation, options, attachments, ...changes };
+    return new Signature<In, Out>(this.task, this.args, all) as this;
   }
 }
 
@@ -89,13 +174,17 @@ export class Signature<In, Out> extends Canvas<In, Out> {
 export class Chain<In, Out> extends Canvas<In, Out> {
   readonly members: readonly AnyCanvas[];
 
-  constructor(members: readonly AnyCanvas[], options?: SignatureOptions) {
-    super(options);
+  constructor(
+    members: readonly AnyCanvas[],
+    options?: SignatureOptions,
+    attachments?: Attachments,
+  ) {
+    super(options, attachments);
     this.members = members;
   }
 
-  protected override withOptions(options: SignatureOptions): this {
-    return new Chain<In, Out>(this.members, options) as this;
+  protected override with(options: SignatureOptions, attachments: Attachments): this {
+    return new Chain<In, Out>(this.members, options, attachments) as this;
   }
 }
 
@@ -103,13 +192,17 @@ export class Chain<In, Out> extends Canvas<In, Out> {
 export class Group<In, Out> extends Canvas<In, Out> {
   readonly members: readonly AnyCanvas[];
 
-  constructor(members: readonly AnyCanvas[], options?: SignatureOptions) {
-    super(options);
+  constructor(
+    members: readonly AnyCanvas[],
+    options?: SignatureOptions,
+    attachments?: Attachments,
+  ) {
+    super(options, attachments);
     this.members = members;
   }
 
-  protected override withOptions(options: SignatureOptions): this {
-    return new Group<In, Out>(this.members, options) as this;
+  protected override with(options: SignatureOptions, attachments: Attachments): this {
+    return new Group<In, Out>(this.members, options, attachments) as this;
   }
 }
 
@@ -118,14 +211,19 @@ export class Chord<In, Out> extends Canvas<In, Out> {
   readonly header: readonly AnyCanvas[];
   readonly body: AnyCanvas;
 
-  constructor(header: readonly AnyCanvas[], body: AnyCanvas, options?: SignatureOptions) {
-    super(options);
+  constructor(
+    header: readonly AnyCanvas[],
+    body: AnyCanvas,
+    options?: SignatureOptions,
+    attachments?: Attachments,
+  ) {
+    super(options, attachments);
     this.header = header;
     this.body = body;
   }
 
-  protected override withOptions(options: SignatureOptions): this {
-    return new Chord<In, Out>(this.header, this.body, options) as this;
+  protected override with(options: SignatureOptions, attachments: Attachments): this {
+    return new Chord<In, Out>(this.header, this.body, options, attachments) as this;
   }
 }
 

@@ -2,13 +2,21 @@
  * Turns canvases into nodes. Each kind takes what comes before it and returns what comes after it: the edges that
  * a follower must wait for, and the value it gets. The one place that knows Celery's rules of composition.
  */
-import { type AnyCanvas, Chain, Chord, Group, Signature } from "./canvas.ts";
+import {
+  type AnyCanvas,
+  type Attachments,
+  Chain,
+  Chord,
+  Group,
+  NOTHING_ATTACHED,
+  Signature,
+} from "./canvas.ts";
 import { type Draft, successOf } from "./draft.ts";
 import { InvalidWorkflowError } from "./errors.ts";
-import type { PackedEdge } from "./graph.ts";
+import { MAIN, type PackedEdge, packEdge } from "./graph.ts";
 import { exactJson } from "./json.ts";
 import { LIMITS } from "./limits.ts";
-import type { SignatureOptions } from "./options.ts";
+import { inherit, type SignatureOptions } from "./options.ts";
 import { type Template, templateOf, type Value } from "./template.ts";
 
 /** Fewer edges than this are simply repeated for every follower; more are gathered in a join. */
@@ -52,12 +60,30 @@ export class Position {
   }
 }
 
+/** What an outer canvas says for all inside it. */
+interface Inherited {
+  readonly options: SignatureOptions;
+  readonly attachments: Attachments;
+}
+
+const NOTHING_INHERITED: Inherited = { options: {}, attachments: NOTHING_ATTACHED };
+
+function inside({ options, attachments }: Inherited, canvas: AnyCanvas): Inherited {
+  return {
+    options: inherit(options, canvas.options),
+    attachments: {
+      links: [...attachments.links, ...canvas.attachments.links],
+      onErrors: [...attachments.onErrors, ...canvas.attachments.onErrors],
+    },
+  };
+}
+
 /** Adds `canvas` to the draft after `before`. Returns what comes after it; `before` itself when it is empty. */
 export function compose(
   draft: Draft,
   canvas: AnyCanvas,
   before: Position,
-  inherited: SignatureOptions = {},
+  inherited: Inherited = NOTHING_INHERITED,
   depth = 0,
 ): Position {
   if (depth > LIMITS.depth) {
@@ -69,13 +95,13 @@ export function compose(
       },
     );
   }
-  const options = { ...inherited, ...canvas.options };
-  if (canvas instanceof Signature) return composeSignature(draft, canvas, before, options);
   if (canvas instanceof Chain) return composeChain(draft, canvas, before, inherited, depth);
-  if (canvas instanceof Group) return composeGroup(draft, canvas.members, before, options, depth);
+  const own = inside(inherited, canvas);
+  if (canvas instanceof Signature) return composeSignature(draft, canvas, before, own);
+  if (canvas instanceof Group) return composeGroup(draft, canvas.members, before, own, depth);
   if (canvas instanceof Chord) {
-    const header = composeGroup(draft, canvas.header, before, options, depth);
-    return compose(draft, canvas.body, header, options, depth + 1);
+    const header = composeGroup(draft, canvas.header, before, own, depth);
+    return compose(draft, canvas.body, header, own, depth + 1);
   }
   throw new InvalidWorkflowError(
     `Cannot build workflow "${draft.name}": ${String(canvas)} is not a known canvas`,
@@ -90,13 +116,34 @@ function composeSignature(
   draft: Draft,
   signature: Signature<unknown, unknown>,
   before: Position,
-  options: SignatureOptions,
+  { options, attachments }: Inherited,
 ): Position {
   const own = exactJson(signature.args, `${signature.task.taskName}.args`);
   const previous = signature.immutable ? undefined : before.template;
   const args = previous === undefined ? { json: own, inputs: [] } : prepend(previous, own);
   const node = draft.addTask(signature, args, options, before.edges());
+  attach(draft, node, attachments);
+  if (signature.compensation !== undefined) compensate(draft, node, signature.compensation);
   return new Position(draft, successOf([node]), { is: "node", node });
+}
+
+/** What runs beside a node: neither what follows it nor what the workflow gives depends on it. */
+function attach(draft: Draft, node: number, { links, onErrors }: Attachments): void {
+  for (const link of links) {
+    const after = new Position(draft, successOf([node]), { is: "node", node });
+    draft.aside(() => compose(draft, link, after));
+  }
+  for (const onError of onErrors) {
+    const after = new Position(draft, [packEdge(node, "error")], { is: "failure", node });
+    draft.aside(() => compose(draft, onError, after));
+  }
+}
+
+/** Adds what undoes `node`: it waits for the workflow to have failed, and runs only if there is something to undo. */
+export function compensate(draft: Draft, node: number, undo: AnyCanvas): void {
+  const ran = packEdge(node, "ran");
+  const after = new Position(draft, [packEdge(MAIN, "notSuccess"), ran], { is: "node", node });
+  draft.compensation(node, () => compose(draft, undo, after).allEdges);
 }
 
 function prepend(first: Template, rest: string): Template {
@@ -111,23 +158,20 @@ function composeChain(
   draft: Draft,
   chain: Chain<unknown, unknown>,
   before: Position,
-  inherited: SignatureOptions,
+  inherited: Inherited,
   depth: number,
 ): Position {
-  const todo: { canvas: AnyCanvas; options: SignatureOptions }[] = [{
-    canvas: chain,
-    options: inherited,
-  }];
+  const todo: { canvas: AnyCanvas; from: Inherited }[] = [{ canvas: chain, from: inherited }];
   let position = before;
   for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
-    const { canvas, options } = next;
+    const { canvas, from } = next;
     if (canvas instanceof Chain) {
-      const own = { ...options, ...canvas.options };
+      const own = inside(from, canvas);
       for (let i = canvas.members.length - 1; i >= 0; i--) {
-        todo.push({ canvas: canvas.members[i]!, options: own });
+        todo.push({ canvas: canvas.members[i]!, from: own });
       }
     } else if (!isEmptyGroup(canvas)) {
-      position = compose(draft, canvas, position, options, depth + 1);
+      position = compose(draft, canvas, position, from, depth + 1);
     }
   }
   return position;
@@ -137,7 +181,7 @@ function composeGroup(
   draft: Draft,
   members: readonly AnyCanvas[],
   before: Position,
-  options: SignatureOptions,
+  own: Inherited,
   depth: number,
 ): Position {
   const edges: PackedEdge[] = [];
@@ -148,7 +192,7 @@ function composeGroup(
       items.push({ is: "list", items: [] });
       continue;
     }
-    const after = compose(draft, member, before, options, depth + 1);
+    const after = compose(draft, member, before, own, depth + 1);
     for (const edge of after.allEdges) edges.push(edge);
     items.push(after.value!);
   }

@@ -18,6 +18,9 @@ export interface SignatureRecord {
   /** `map`, `starmap`: one call for each item of the only argument. @default "once" */
   readonly calls?: Calls;
   readonly timeoutMs?: number;
+  readonly softTimeoutMs?: number;
+  /** Its result is not kept. */
+  readonly ignoreResult?: true;
   readonly payload?: unknown;
 }
 
@@ -28,19 +31,27 @@ export interface SignatureParts {
   readonly inputs: string | undefined;
   readonly calls: Calls | undefined;
   readonly timeoutMs: number | undefined;
+  readonly softTimeoutMs: number | undefined;
+  readonly ignoreResult: boolean;
   readonly payload: string | undefined;
 }
+
+/** Tasks that every worker knows: they give workflows that take their place. */
+export const MAP_TASK = "dyrygent.map";
+export const RUN_TASK = "dyrygent.run";
 
 const INPUTS_FIRST = '{"inputs":';
 
 /** Inputs come first: whether there are any shows without parsing the rest. */
 export function writeSignature(
-  { task, args, inputs, calls, timeoutMs, payload }: SignatureParts,
+  { task, args, inputs, calls, timeoutMs, softTimeoutMs, ignoreResult, payload }: SignatureParts,
 ): string {
   return (inputs === undefined ? "{" : `${INPUTS_FIRST}${inputs},`) +
     `"task":${JSON.stringify(task)},"args":${args}` +
     (calls === undefined ? "" : `,"calls":"${calls}"`) +
     (timeoutMs === undefined ? "" : `,"timeoutMs":${timeoutMs}`) +
+    (softTimeoutMs === undefined ? "" : `,"softTimeoutMs":${softTimeoutMs}`) +
+    (ignoreResult ? `,"ignoreResult":true` : "") +
     (payload === undefined ? "" : `,"payload":${payload}`) + "}";
 }
 
@@ -52,10 +63,31 @@ export function hasInputs(signature: Uint8Array): boolean {
   return true;
 }
 
-/** The signatures' JSON, by node. A join has the empty text. */
+/** The signatures' JSON, by node. What runs nothing has the empty text. */
 export interface SignatureTexts {
   text(node: number): string;
   bytes(node: number): Uint8Array;
+}
+
+/** When the first nodes of a run may begin, and until when. */
+export interface Start {
+  /** After the submit. */
+  readonly countdownMs?: number;
+  /** Milliseconds since 1970. */
+  readonly notBefore?: number;
+  /** After they became ready. */
+  readonly expiresMs?: number;
+  /** Milliseconds since 1970. */
+  readonly expiresAt?: number;
+}
+
+/** Whose place a run takes. */
+export interface Parent {
+  readonly workflow: string;
+  readonly node: number;
+  readonly attempt: number;
+  /** How many runs are above this one, from 1. */
+  readonly depth: number;
 }
 
 export interface Definition {
@@ -63,6 +95,14 @@ export interface Definition {
   /** JSON text, or undefined. */
   readonly payload: string | undefined;
   readonly timeoutMs: number;
+  /** Nodes that may be queued or run at the same time. @default as many as the processor allows */
+  readonly maxParallel?: number;
+  /** How long the finished run is kept; "keep": until somebody removes it. @default what the processor says */
+  readonly retentionMs?: number | "keep";
+  readonly start?: Start;
+  /** What the nodes that wait for the input get: JSON text. */
+  readonly input?: string;
+  readonly parent?: Parent;
   readonly graph: Graph;
   readonly policies: readonly Policy[];
   /** Index into `policies` for each node. */
@@ -84,13 +124,22 @@ export function labelOf(definition: Definition, node: number): string {
 }
 
 function taskNameOf(definition: Definition, node: number): string {
-  if (policyOfNode(definition, node).join === true) return "join";
+  const { join, event } = policyOfNode(definition, node);
+  if (join === true) return "join";
+  if (event !== undefined) return event;
   try {
-    const { task } = JSON.parse(definition.signatures.text(node));
-    return typeof task === "string" ? task : "node";
+    return shownName(JSON.parse(definition.signatures.text(node)));
   } catch {
     return "node";
   }
+}
+
+/** What people call a task: the built-in ones by what they were built for. */
+function shownName({ task, args }: SignatureRecord): string {
+  const [first] = args as [{ name?: unknown; signature?: { task?: unknown } }?];
+  if (task === MAP_TASK) return `map-${String(first?.signature?.task)}`;
+  if (task === RUN_TASK) return `run-${String(first?.name)}`;
+  return typeof task === "string" ? task : "node";
 }
 
 /** The node that a user means by a number, a name or a label. */
@@ -108,8 +157,13 @@ export function findNode(definition: Definition, wanted: string | number): numbe
 export function defaultOutput(
   { graph, policies, policyOf }: Pick<Definition, "graph" | "policies" | "policyOf">,
 ): Template {
-  const isOwn = (node: number) => policies[policyOf[node]!]!.cleanup !== true;
-  const ends = sinks(graph).filter(isOwn).map((node) => ({ is: "node" as const, node }));
+  const isAside = (node: number) => {
+    const { cleanup, side } = policies[policyOf[node]!]!;
+    return cleanup === true || side === true;
+  };
+  const ends = sinks(graph, isAside)
+    .filter((node) => !isAside(node))
+    .map((node) => ({ is: "node" as const, node }));
   if (ends.length === 0) return { json: "null", inputs: [] };
   return templateOf(ends.length === 1 ? ends[0]! : { is: "list", items: ends });
 }

@@ -9,13 +9,16 @@ import {
   checkDefinition,
   defaultOutput,
   type Definition,
+  type Parent,
   type SignatureTexts,
+  type Start,
 } from "./definition.ts";
 import { DyrygentError, InvalidWorkflowError, PayloadTooLargeError } from "./errors.ts";
 import {
   type Adjacency,
   buildGraph,
   EDGE_KINDS,
+  type EdgeKind,
   MAIN,
   type PackedEdge,
   packEdge,
@@ -40,6 +43,11 @@ export interface Head {
   readonly chunks: number;
   /** SHA-256 over everything else, in hex: the same content has the same digest. */
   readonly digest: string;
+  readonly maxParallel?: number;
+  readonly retentionMs?: number | "keep";
+  readonly start?: Start;
+  readonly parent?: Parent;
+  readonly input?: unknown;
   readonly payload?: unknown;
   /** What the workflow returns; absent: the list of its sinks. */
   readonly output?: Template;
@@ -52,7 +60,7 @@ interface Structure {
   readonly after: readonly (readonly Run[])[];
   /** Upstreams on whose other ends nodes wait, by node: rare. -1 is all of the workflow's own nodes. */
   readonly afterOther?: {
-    readonly [node: string]: { readonly done?: readonly Run[]; readonly failure?: readonly Run[] };
+    readonly [node: string]: { readonly [K in Exclude<EdgeKind, "success">]?: readonly Run[] };
   };
   readonly policies: readonly Policy[];
   /** Index into `policies` for each node. */
@@ -68,6 +76,8 @@ export interface EncodedDefinition {
 
 /** An output larger than this is not written: it is the list of sinks, which every reader can work out. */
 const LARGEST_DEFAULT_OUTPUT = 64 * 1024;
+/** Kinds of edges that are written apart: all but the ones on success. */
+const OTHER_KINDS = EDGE_KINDS.slice(1) as Exclude<EdgeKind, "success">[];
 const HEAD_ROOM = 1_024;
 /** What a range of nodes takes besides its nodes. */
 const PART_ROOM = 200;
@@ -82,6 +92,11 @@ export async function encodeDefinition(
   const output = outputText(definition);
   const fixed = `"name":${JSON.stringify(definition.name)},"timeoutMs":${definition.timeoutMs}` +
     `,"nodes":${definition.graph.size}` +
+    optional("maxParallel", definition.maxParallel) +
+    optional("retentionMs", definition.retentionMs) +
+    optional("start", definition.start) +
+    optional("parent", definition.parent) +
+    (definition.input === undefined ? "" : `,"input":${definition.input}`) +
     (definition.payload === undefined ? "" : `,"payload":${definition.payload}`) +
     (output === undefined ? "" : `,"output":${output}`);
   const headBytes = encoder.encode(fixed).length + HEAD_ROOM;
@@ -99,6 +114,10 @@ export async function encodeDefinition(
     `{"v":${DEFINITION_VERSION},${fixed},"chunks":${parts.length - 1},"digest":"${digest}"}\n`,
   );
   return { digest, head: join(head, parts[0]!), chunks: parts.slice(1) };
+}
+
+function optional(field: string, value: unknown): string {
+  return value === undefined ? "" : `,"${field}":${JSON.stringify(value)}`;
 }
 
 function outputText(definition: Definition): string | undefined {
@@ -175,14 +194,12 @@ class Part {
 
   #measure(node: number) {
     const { graph, names, policies, policyOf, signatures } = this.#definition;
-    const [after, done, failure] = EDGE_KINDS.map((_, kind) =>
+    const [after, ...others] = EDGE_KINDS.map((_, kind) =>
       foldRuns(upstreams(graph.up, node, kind, graph.main))
     );
-    const others = [
-      done!.length > 0 ? `"done":${JSON.stringify(done)}` : "",
-      failure!.length > 0 ? `"failure":${JSON.stringify(failure)}` : "",
-    ];
-    const other = others.filter((text) => text !== "").join(",");
+    const other = others.flatMap((runs, i) =>
+      runs.length === 0 ? [] : `"${OTHER_KINDS[i]}":${JSON.stringify(runs)}`
+    ).join(",");
     const afterText = JSON.stringify(after);
     const policy = policyOf[node]!;
     const policyText = this.#policies.has(policy) ? undefined : JSON.stringify(policies[policy]);
@@ -259,9 +276,27 @@ export function decodeHead(record: Uint8Array): Head {
   const ok = isId(head.name) && isCount(head.timeoutMs) &&
     isCount(head.nodes, LIMITS.nodes) && isCount(head.chunks, head.nodes) &&
     typeof head.digest === "string" && /^[0-9a-f]{64}$/.test(head.digest) &&
-    (head.output === undefined || isTemplate(head.output, head.nodes));
+    (head.output === undefined || isTemplate(head.output, head.nodes)) &&
+    (head.maxParallel === undefined || isCount(head.maxParallel) && head.maxParallel >= 1) &&
+    (head.retentionMs === undefined || head.retentionMs === "keep" || isCount(head.retentionMs)) &&
+    (head.start === undefined || isStart(head.start)) &&
+    (head.parent === undefined || isParent(head.parent));
   if (!ok) throw unreadable("the head lacks a field or has one of a wrong type");
   return head as unknown as Head;
+}
+
+function isStart(value: unknown): value is Start {
+  const start = (value ?? {}) as Partial<Record<keyof Start, unknown>>;
+  const fields = [start.countdownMs, start.notBefore, start.expiresMs, start.expiresAt];
+  return typeof value === "object" &&
+    fields.every((field) => field === undefined || isCount(field));
+}
+
+function isParent(value: unknown): value is Parent {
+  const { workflow, node, attempt, depth } = (value ?? {}) as Partial<
+    Record<keyof Parent, unknown>
+  >;
+  return isId(workflow) && isCount(node, LIMITS.nodes) && isCount(attempt) && isCount(depth);
 }
 
 /** The version a record claims, for telling "newer" from "broken"; undefined when it claims none. */
@@ -312,11 +347,12 @@ function assemble(head: Head, records: readonly Uint8Array[]): Definition {
     for (const [node, other] of Object.entries(structure.afterOther ?? {})) {
       const into = edges[Number(node)];
       if (into === undefined) throw unreadable(`edges of unknown node ${node}`);
-      for (const kind of ["done", "failure"] as const) {
-        if (other[kind] === undefined) continue;
-        edgeCount += countRuns(other[kind]);
+      for (const kind of OTHER_KINDS) {
+        const runs = other[kind];
+        if (runs === undefined) continue;
+        edgeCount += countRuns(runs);
         if (edgeCount > LIMITS.edges) throw unreadable(`it has more than ${LIMITS.edges} edges`);
-        for (const edge of unpack(other[kind], kind, size)) into.push(edge);
+        for (const edge of unpack(runs, kind, size)) into.push(edge);
       }
     }
     const local = structure.policies.map((policy) => {
@@ -347,6 +383,11 @@ function assemble(head: Head, records: readonly Uint8Array[]): Definition {
     name: head.name,
     payload: head.payload === undefined ? undefined : exactJson(head.payload, "payload"),
     timeoutMs: head.timeoutMs,
+    ...(head.maxParallel === undefined ? {} : { maxParallel: head.maxParallel }),
+    ...(head.retentionMs === undefined ? {} : { retentionMs: head.retentionMs }),
+    ...(head.start === undefined ? {} : { start: head.start }),
+    ...(head.parent === undefined ? {} : { parent: head.parent }),
+    ...(head.input === undefined ? {} : { input: exactJson(head.input, "input") }),
     graph,
     policies,
     policyOf,

@@ -9,18 +9,20 @@ import {
 import { InvalidWorkflowError } from "./errors.ts";
 import {
   buildGraph,
+  EDGE_KINDS,
   type EdgeKind,
   edgeKind,
   edgeUpstream,
   MAIN,
   type PackedEdge,
+  packedEdges,
   packEdge,
 } from "./graph.ts";
 import { isId, isTaskName, quote } from "./ids.ts";
 import { exactJson } from "./json.ts";
 import { isCount, LIMITS } from "./limits.ts";
-import { payloadText, type Policy, policyFlaw } from "./options.ts";
-import { inputNodes, isTemplate, type Template } from "./template.ts";
+import { payloadText, type Policy, policyFlaw, runsNothing } from "./options.ts";
+import { failureNodes, inputNodes, isTemplate, type Template } from "./template.ts";
 
 /** One node as JSON. */
 export interface NodeJson extends Partial<SignatureRecord> {
@@ -37,6 +39,8 @@ export interface WorkflowJson {
   readonly version: 1;
   readonly name: string;
   readonly timeoutMs: number;
+  readonly maxParallel?: number;
+  readonly retentionMs?: number | "keep";
   readonly payload?: unknown;
   readonly policies: readonly Policy[];
   readonly nodes: readonly NodeJson[];
@@ -66,20 +70,13 @@ export function definitionToJson(definition: Definition): WorkflowJson {
     version: 1,
     name: definition.name,
     timeoutMs: definition.timeoutMs,
+    ...(definition.maxParallel === undefined ? {} : { maxParallel: definition.maxParallel }),
+    ...(definition.retentionMs === undefined ? {} : { retentionMs: definition.retentionMs }),
     ...(definition.payload === undefined ? {} : { payload: JSON.parse(definition.payload) }),
     policies,
     nodes,
     output: definition.output,
   };
-}
-
-/** The packed edges into `node`. */
-export function packedEdges({ up, main }: Definition["graph"], node: number): PackedEdge[] {
-  const edges: PackedEdge[] = [];
-  for (let e = up.offsets[node]!; e < up.offsets[node + 1]!; e++) {
-    edges.push((up.nodes[e] === main ? 0 : up.nodes[e]! + 1) * 4 + up.kinds[e]!);
-  }
-  return edges;
 }
 
 /** @throws {InvalidWorkflowError} with the path of the first thing that is wrong. */
@@ -90,6 +87,13 @@ export function definitionFromJson(json: unknown): Definition {
   if (!isId(name)) refuse("name", name, "it is letters, digits, _ and -");
   if (!isCount(timeoutMs) || timeoutMs < 1) {
     refuse("timeoutMs", timeoutMs, "it is milliseconds");
+  }
+  const { maxParallel, retentionMs } = whole;
+  if (maxParallel !== undefined && !(isCount(maxParallel) && maxParallel >= 1)) {
+    refuse("maxParallel", maxParallel, "it is a whole number from 1");
+  }
+  if (retentionMs !== undefined && retentionMs !== "keep" && !isCount(retentionMs)) {
+    refuse("retentionMs", retentionMs, 'it is milliseconds or "keep"');
   }
   if (!Array.isArray(policies)) refuse("policies", policies, "it is a list");
   if (!Array.isArray(nodes) || nodes.length > LIMITS.nodes) {
@@ -110,7 +114,7 @@ export function definitionFromJson(json: unknown): Definition {
     }
     policyIndexes[i] = policy;
     edges.push(edgesFromJson(node.after, path, i, nodes.length));
-    texts.push(policies[policy]!.join === true ? "" : signatureFromJson(node, path, nodes.length));
+    texts.push(runsNothing(policies[policy]!) ? "" : signatureFromJson(node, path, nodes.length));
     if (node.name !== undefined) {
       if (!isId(node.name)) refuse(`${path}.name`, node.name, "it is letters, digits, _ and -");
       if (taken.has(node.name)) {
@@ -122,7 +126,7 @@ export function definitionFromJson(json: unknown): Definition {
   });
   const isJoin = (node: number) => policies[policyIndexes[node]!]!.join === true;
   nodes.forEach((node, i) => {
-    if (isJoin(i)) return;
+    if (runsNothing(policies[policyIndexes[i]!]!)) return;
     for (const edge of impliedEdges(node, edges[i]!, edges, isJoin)) edges[i]!.push(edge);
   });
   if (!isTemplate(output, nodes.length)) {
@@ -132,6 +136,8 @@ export function definitionFromJson(json: unknown): Definition {
     name,
     payload: whole.payload === undefined ? undefined : payloadText("payload", whole.payload),
     timeoutMs,
+    ...(maxParallel === undefined ? {} : { maxParallel }),
+    ...(retentionMs === undefined ? {} : { retentionMs }),
     graph: buildGraph(nodes.length, (node) => edges[node]!),
     policies,
     policyOf: policyIndexes,
@@ -157,8 +163,8 @@ function edgesFromJson(
       refuse(`${path}.after[${i}]`, node, "there is no such node");
     }
     if (node === self) refuse(`${path}.after[${i}]`, node, "a node cannot wait for itself");
-    if (on !== "success" && on !== "done" && on !== "failure") {
-      refuse(`${path}.after[${i}].on`, on, "it is success, done or failure");
+    if (!EDGE_KINDS.includes(on as EdgeKind)) {
+      refuse(`${path}.after[${i}].on`, on, `it is one of ${EDGE_KINDS.join(", ")}`);
     }
     return packEdge(node as number, on as EdgeKind);
   });
@@ -181,13 +187,16 @@ function impliedEdges(
     if (isJoin(upstream)) { for (const edge of all[upstream]!) todo.push(edge); }
   }
   const needed = inputNodes(inputs, LIMITS.nodes) ?? [];
-  return [...new Set(needed)].filter((node) => !covered.has(node)).map((node) =>
-    packEdge(node, "success")
-  );
+  const missing = (nodes: readonly number[]) =>
+    [...new Set(nodes)].filter((node) => !covered.has(node));
+  return [
+    ...missing(needed).map((node) => packEdge(node, "success")),
+    ...missing(failureNodes(inputs)).map((node) => packEdge(node, "error")),
+  ];
 }
 
 function signatureFromJson(node: NodeJson, path: string, size: number): string {
-  const { task, args, inputs, calls, timeoutMs, payload } = node;
+  const { task, args, inputs, calls, timeoutMs, softTimeoutMs, ignoreResult, payload } = node;
   if (!isTaskName(task)) refuse(`${path}.task`, task, "it is a task's name");
   if (!Array.isArray(args)) refuse(`${path}.args`, args, "it is a list");
   const json = exactJson(args, `${path}.args`);
@@ -197,8 +206,13 @@ function signatureFromJson(node: NodeJson, path: string, size: number): string {
   if (calls !== undefined && !["once", "map", "starmap"].includes(calls)) {
     refuse(`${path}.calls`, calls, "it is once, map or starmap");
   }
-  if (timeoutMs !== undefined && !(isCount(timeoutMs) && timeoutMs > 0)) {
-    refuse(`${path}.timeoutMs`, timeoutMs, "it is milliseconds");
+  for (const [field, value] of Object.entries({ timeoutMs, softTimeoutMs })) {
+    if (value !== undefined && !(isCount(value) && value > 0)) {
+      refuse(`${path}.${field}`, value, "it is milliseconds");
+    }
+  }
+  if (ignoreResult !== undefined && ignoreResult !== true) {
+    refuse(`${path}.ignoreResult`, ignoreResult, "it is true, or left out");
   }
   return writeSignature({
     task,
@@ -206,6 +220,8 @@ function signatureFromJson(node: NodeJson, path: string, size: number): string {
     inputs: inputs === undefined ? undefined : exactJson(inputs, `${path}.inputs`),
     calls,
     timeoutMs,
+    softTimeoutMs,
+    ignoreResult: ignoreResult === true,
     payload: payload === undefined ? undefined : payloadText(`${path}.payload`, payload),
   });
 }

@@ -4,9 +4,35 @@
  * workflow's own nodes together: `onError` and `finally` wait for it.
  */
 
-/** On which end of its upstream an edge counts. */
-export type EdgeKind = "success" | "done" | "failure";
-export const EDGE_KINDS: readonly EdgeKind[] = ["success", "done", "failure"];
+/**
+ * On which end of its upstream an edge counts:
+ * - `success`: it succeeded, or somebody skipped it;
+ * - `done`: it ended, however;
+ * - `failure`: it failed, or never ran because something before it failed;
+ * - `notFailed`: it ended, and that did not happen;
+ * - `error`: it failed itself;
+ * - `notSuccess`: it ended without success (for `main`: failed, timed out or cancelled);
+ * - `ran`: it ran and succeeded: there is something to undo.
+ */
+export type EdgeKind =
+  | "success"
+  | "done"
+  | "failure"
+  | "notFailed"
+  | "error"
+  | "notSuccess"
+  | "ran";
+/** Their order is the one of packed edges. */
+export const EDGE_KINDS: readonly EdgeKind[] = [
+  "success",
+  "done",
+  "failure",
+  "notFailed",
+  "error",
+  "notSuccess",
+  "ran",
+];
+const KINDS = 8;
 
 /** One edge into a node: its upstream and its kind, as one number. */
 export type PackedEdge = number;
@@ -14,15 +40,15 @@ export type PackedEdge = number;
 export const MAIN = -1;
 
 export function packEdge(upstream: number, kind: EdgeKind): PackedEdge {
-  return (upstream + 1) * 4 + EDGE_KINDS.indexOf(kind);
+  return (upstream + 1) * KINDS + EDGE_KINDS.indexOf(kind);
 }
 
 export function edgeUpstream(edge: PackedEdge): number {
-  return Math.floor(edge / 4) - 1;
+  return Math.floor(edge / KINDS) - 1;
 }
 
 export function edgeKind(edge: PackedEdge): EdgeKind {
-  return EDGE_KINDS[edge % 4]!;
+  return EDGE_KINDS[edge % KINDS]!;
 }
 
 /** Edges grouped by node: those of node `n` stand from `offsets[n]` up to `offsets[n + 1]`. */
@@ -58,7 +84,7 @@ export function buildGraph(size: number, edgesOf: (node: number) => readonly Pac
     for (const edge of merged[node]!) {
       const upstream = edgeUpstream(edge);
       up.nodes[at] = upstream === MAIN ? size : upstream;
-      up.kinds[at] = edge % 4;
+      up.kinds[at] = edge % KINDS;
       down.offsets[up.nodes[at]! + 1]!++;
       at++;
     }
@@ -85,13 +111,36 @@ function emptyAdjacency(nodes: number, edges: number): Adjacency {
   };
 }
 
-/** The nodes that nothing (but a cleanup node) waits for. */
-export function sinks(graph: Graph): number[] {
+/** The packed edges into `node`. */
+export function packedEdges({ up, main }: Graph, node: number): PackedEdge[] {
+  const edges: PackedEdge[] = [];
+  for (let e = up.offsets[node]!; e < up.offsets[node + 1]!; e++) {
+    edges.push((up.nodes[e] === main ? 0 : up.nodes[e]! + 1) * KINDS + up.kinds[e]!);
+  }
+  return edges;
+}
+
+/** The nodes that nothing waits for but what `isAside` says. */
+export function sinks({ down, size }: Graph, isAside: (node: number) => boolean): number[] {
   const found: number[] = [];
-  for (let node = 0; node < graph.size; node++) {
-    if (graph.down.offsets[node] === graph.down.offsets[node + 1]) found.push(node);
+  for (let node = 0; node < size; node++) {
+    let e = down.offsets[node]!;
+    while (e < down.offsets[node + 1]! && isAside(down.nodes[e]!)) e++;
+    if (e === down.offsets[node + 1]) found.push(node);
   }
   return found;
+}
+
+/** Marks `from` and every node that waits for one of them, directly or not, with 1. */
+export function descendants({ down, size }: Graph, from: readonly number[]): Uint8Array {
+  const marks = new Uint8Array(size);
+  const todo = from.filter((node) => node >= 0 && node < size);
+  for (let node = todo.pop(); node !== undefined; node = todo.pop()) {
+    if (marks[node] === 1) continue;
+    marks[node] = 1;
+    for (let e = down.offsets[node]!; e < down.offsets[node + 1]!; e++) todo.push(down.nodes[e]!);
+  }
+  return marks;
 }
 
 /** Nodes that wait for each other, in order, the first one again at the end; undefined when there are none. */

@@ -2,12 +2,13 @@
  * Names that travel in NATS subjects. A dot, a wildcard or a space in one of them would address something else,
  * so everything outside a small alphabet is refused before anything is sent.
  */
+import { chanceOf } from "./chance.ts";
 import { InvalidOptionError } from "./errors.ts";
 
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
 const TASK_NAME = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$/;
 
-export type IdKind = "workflow id" | "node name" | "queue" | "namespace" | "worker id";
+export type IdKind = "workflow id" | "node name" | "queue" | "namespace" | "worker id" | "event";
 
 /** @throws {InvalidOptionError} unless `value` matches `^[A-Za-z0-9_-]{1,64}$`. */
 export function checkId(kind: IdKind, value: unknown): string {
@@ -39,6 +40,16 @@ export function isId(value: unknown): value is string {
 
 export function isTaskName(value: unknown): value is string {
   return typeof value === "string" && TASK_NAME.test(value);
+}
+
+/** The id of the run that takes a node's place. The same for everybody; long ids are shortened by a hash. */
+export function childRunId(workflow: string, node: number, attempt: number): string {
+  const id = `${workflow}__${node}_${attempt}`;
+  if (id.length <= 64) return id;
+  const hash = [1, 2, 3, 4].map((salt) =>
+    Math.floor(chanceOf(`${salt} ${id}`) * 0x1_0000_0000).toString(36).padStart(7, "0")
+  );
+  return `${workflow.slice(0, 32)}__${hash.join("")}`;
 }
 
 /** A value as an error message shows it: short, one line, never throwing. */

@@ -8,17 +8,30 @@ export type FactKey =
     readonly node: number;
     readonly attempt: number;
   }
+  | {
+    readonly is: "expansion";
+    readonly workflow: string;
+    readonly node: number;
+    readonly attempt: number;
+  }
   | { readonly is: "control"; readonly workflow: string; readonly n: number }
   | { readonly is: "end"; readonly workflow: string; readonly round: number };
 
 export const definitionKey = (workflow: string, chunk = "0"): string => `${workflow}.def.${chunk}`;
 export const outcomeKey = (workflow: string, node: number, attempt: number): string =>
   `${workflow}.r.${node}.${attempt}`;
+/** Says which run takes the node's place. Stands among the outcomes, so that whoever reads them meets it. */
+export const expansionKey = (workflow: string, node: number, attempt: number): string =>
+  `${workflow}.r.${node}.${attempt}.run`;
 export const controlKey = (workflow: string, n: number): string => `${workflow}.ctl.${n}`;
 export const endKey = (workflow: string, round: number): string => `${workflow}.end.${round}`;
 
-/** All outcomes of a workflow. */
+/** All outcomes and expansions of a workflow. */
 export const outcomesOf = (workflow: string): string => `${workflow}.r.>`;
+/** The expansions alone. */
+export const expansionsOf = (workflow: string): string => `${workflow}.r.*.*.run`;
+/** All outcomes and expansions of one node. */
+export const outcomesOfNode = (workflow: string, node: number): string => `${workflow}.r.${node}.>`;
 /** All control facts of a workflow. */
 export const controlsOf = (workflow: string): string => `${workflow}.ctl.*`;
 /** Everything recorded about a workflow. */
@@ -30,14 +43,16 @@ export const ALL_ENDS = "*.end.*";
 
 /** @returns undefined for a key of none of these forms. */
 export function parseKey(key: string): FactKey | undefined {
-  const [workflow, kind, a, b, more] = key.split(".");
+  const [workflow, kind, a, b, c, more] = key.split(".");
   if (workflow === undefined || a === undefined || more !== undefined) return undefined;
+  if (c !== undefined && !(kind === "r" && c === "run")) return undefined;
   if (kind === "def" && b === undefined) return { is: "definition", workflow, chunk: a };
   const n = wholeNumber(a);
   if (n === undefined) return undefined;
   if (kind === "r") {
     const attempt = wholeNumber(b);
-    return attempt === undefined ? undefined : { is: "outcome", workflow, node: n, attempt };
+    if (attempt === undefined) return undefined;
+    return { is: c === undefined ? "outcome" : "expansion", workflow, node: n, attempt };
   }
   if (b !== undefined) return undefined;
   if (kind === "ctl") return { is: "control", workflow, n };
@@ -48,3 +63,7 @@ export function parseKey(key: string): FactKey | undefined {
 function wholeNumber(text: string | undefined): number | undefined {
   return text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined;
 }
+
+/** The view that says since when an attempt runs, and how often it was begun. */
+export const begunKey = (workflow: string, node: number, attempt: number): string =>
+  `begun.${workflow}.${node}.${attempt}`;

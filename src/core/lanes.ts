@@ -2,11 +2,11 @@
  * Lanes: what a task message shares its queue with. A message travels in the lane of its priority, or, when its task is
  * limited across workers, in the lane of its key; the lane is where the limit is kept. Only names and their meaning are here.
  */
+import { chanceOf } from "./chance.ts";
 import { type Duration, durationMs } from "./duration.ts";
 import { InvalidOptionError } from "./errors.ts";
 import { isId, quote } from "./ids.ts";
 import { isCount } from "./limits.ts";
-import { chanceOf } from "./retry.ts";
 
 /** At most `max` at the same time, of all tasks with this key in a queue. */
 export interface SharedLimit {

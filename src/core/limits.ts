@@ -14,6 +14,8 @@ export const LIMITS = {
   errorStack: 8_000,
   /** Failed nodes that a terminal record names. */
   namedFailures: 100,
+  /** Runs that take the place of a node of a run that takes the place of a node … */
+  expansionDepth: 32,
   /** Retries after the first attempt. */
   retries: 10_000,
 } as const;

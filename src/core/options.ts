@@ -60,6 +60,8 @@ export interface Policy {
   readonly any?: true;
   /** Its failure does not fail the workflow. */
   readonly optional?: true;
+  /** It stands beside the workflow, for a link or an error of one of its nodes: no part of what the workflow gives. */
+  readonly side?: true;
   /** It is skipped from the beginning. */
   readonly skip?: true;
   /** It runs nothing: it waits for the event of this name. */
@@ -72,7 +74,12 @@ export interface Policy {
   readonly cleanup?: true;
 }
 
-const TASK_OPTIONS = [
+/** Whether a node with this policy has no task. */
+export function runsNothing({ join, event }: Policy): boolean {
+  return join === true || event !== undefined;
+}
+
+export const TASK_OPTIONS: readonly string[] = [
   "queue",
   "priority",
   "timeout",
@@ -181,16 +188,19 @@ export function policyOf(
   options: SignatureOptions,
   { task, cleanup }: { task: string; cleanup: boolean },
 ): Policy {
+  const { queue = DEFAULT_QUEUE, priority = DEFAULT_PRIORITY, retry, countdown, eta, expires } =
+    options;
   const limit = limitOf(options, task);
+  const isPlain = retry === undefined && countdown === undefined && eta === undefined &&
+    expires === undefined && limit === undefined;
+  if (isPlain) return cleanup ? { queue, priority, cleanup } : { queue, priority };
   return {
-    queue: options.queue ?? DEFAULT_QUEUE,
-    priority: options.priority ?? DEFAULT_PRIORITY,
-    ...(options.retry === undefined ? {} : { retry: retryPolicy(options.retry) }),
-    ...(options.countdown === undefined
-      ? {}
-      : { countdownMs: durationMs("countdown", options.countdown) }),
-    ...(options.eta === undefined ? {} : { notBefore: momentMs("eta", options.eta) }),
-    ...(options.expires === undefined ? {} : expiry(options.expires)),
+    queue,
+    priority,
+    ...(retry === undefined ? {} : { retry: retryPolicy(retry) }),
+    ...(countdown === undefined ? {} : { countdownMs: durationMs("countdown", countdown) }),
+    ...(eta === undefined ? {} : { notBefore: momentMs("eta", eta) }),
+    ...(expires === undefined ? {} : expiry(expires)),
     ...(limit === undefined ? {} : { limit }),
     ...(cleanup ? { cleanup: true as const } : {}),
   };
@@ -228,7 +238,7 @@ export function policyFlaw(value: unknown): string | undefined {
 }
 
 const COUNT_FIELDS = ["countdownMs", "notBefore", "expiresMs", "expiresAt", "eventMs"] as const;
-const FLAG_FIELDS = ["join", "cleanup", "any", "optional", "skip"] as const;
+const FLAG_FIELDS = ["join", "cleanup", "any", "optional", "side", "skip"] as const;
 
 /** A span counts from when the node is ready, a date is a date. */
 export function expiry(expires: Duration | Date): { expiresAt: number } | { expiresMs: number } {

@@ -2,8 +2,8 @@
 import type { Definition } from "./definition.ts";
 import { chunkName, decodeDefinition, decodeHead } from "./definition_codec.ts";
 import { definitionKey, parseKey } from "./keys.ts";
-import { readControl, readFailure, readOutcomeNote } from "./records.ts";
-import type { Fact } from "./scheduler.ts";
+import { readControl, readExpansion, readFailure, readOutcomeNote } from "./records.ts";
+import type { Fact } from "./fact.ts";
 
 /** A record as it is stored or told. */
 export interface Recorded {
@@ -23,6 +23,12 @@ export function factOf({ key, note, data }: Recorded): Fact | undefined {
     return read.is === "succeeded"
       ? { is: "succeeded", node, attempt, at }
       : { is: "failed", node, attempt, at, failure: readFailure(data) };
+  }
+  if (parsed?.is === "expansion") {
+    const expansion = readExpansion(data);
+    if (expansion === undefined) return undefined;
+    const { node, attempt } = parsed;
+    return { is: "expanded", node, attempt, ...expansion };
   }
   if (parsed?.is === "control") {
     const control = readControl(data);

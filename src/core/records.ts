@@ -2,9 +2,12 @@
  * What is written: outcomes, control facts, terminal records, task messages, ticks, status views. Each has its form here,
  * for writing and for reading. Reading trusts nothing; what cannot be understood comes back as undefined.
  */
+import type { RunSummary } from "./canvas.ts";
 import type { RecordedFailure } from "./errors.ts";
 import { isCount, LIMITS } from "./limits.ts";
-import type { Control, Counts, FinalState, WorkflowState } from "./scheduler.ts";
+import type { Control, FinalState, WorkflowState } from "./fact.ts";
+import { isId } from "./ids.ts";
+import type { Counts } from "./node_state.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -30,21 +33,40 @@ export interface OutcomeNote {
   /** Nanoseconds since 1970, as text: more digits than a number holds. */
   readonly sentNs: string;
   readonly worker: string;
+  /** Where the result is, when the body is not it. */
+  readonly elsewhere?: Elsewhere;
+}
+
+/** The result is what another run gives. */
+export interface Elsewhere {
+  readonly is: "run";
+  readonly run: string;
 }
 
 /** The value of the header `Dyrygent-Outcome`. */
-export function writeOutcomeNote({ is, startedAt, endedAt, sentNs, worker }: OutcomeNote): string {
-  return `${RECORD_VERSION} ${is} ${startedAt} ${endedAt} ${sentNs} ${worker}`;
+export function writeOutcomeNote(
+  { is, startedAt, endedAt, sentNs, worker, elsewhere }: OutcomeNote,
+): string {
+  return `${RECORD_VERSION} ${is} ${startedAt} ${endedAt} ${sentNs} ${worker}` +
+    (elsewhere === undefined ? "" : ` ${elsewhere.is}:${elsewhere.run}`);
 }
 
 export function readOutcomeNote(text: string | undefined): OutcomeNote | undefined {
-  const [version, is, started, ended, sentNs, worker] = text?.split(" ") ?? [];
+  const [version, is, started, ended, sentNs, worker, place] = text?.split(" ") ?? [];
   const [startedAt, endedAt] = [Number(started), Number(ended)];
   if (
     version !== "1" || (is !== "succeeded" && is !== "failed") || worker === undefined ||
     !Number.isFinite(startedAt) || !Number.isFinite(endedAt)
   ) return undefined;
-  return { is, startedAt, endedAt, sentNs: sentNs!, worker };
+  const note = { is, startedAt, endedAt, sentNs: sentNs!, worker } as const;
+  if (place === undefined) return note;
+  const elsewhere = readElsewhere(place);
+  return elsewhere === undefined ? undefined : { ...note, elsewhere };
+}
+
+function readElsewhere(text: string): Elsewhere | undefined {
+  const run = text.startsWith("run:") ? text.slice("run:".length) : "";
+  return isId(run) ? { is: "run", run } : undefined;
 }
 
 /** The failure that anything thrown amounts to. Never throws itself, whatever it is given. */
@@ -115,7 +137,7 @@ export function writeControl({ id, at, control }: ControlRecord): Uint8Array {
 }
 
 export function readControl(data: Uint8Array): ControlRecord | undefined {
-  const { v, id, at, is, reason, nodes } = parseRecord(data) ?? {};
+  const { v, id, at, is, reason, nodes, attempt, name, data: eventData } = parseRecord(data) ?? {};
   if (v !== RECORD_VERSION || typeof id !== "string" || !isMoment(at)) return undefined;
   switch (is) {
     case "cancel":
@@ -123,15 +145,33 @@ export function readControl(data: Uint8Array): ControlRecord | undefined {
     case "timeout":
     case "pause":
     case "resume":
-    case "retry":
       return { id, at, control: { is } };
+    case "retry":
+      return { id, at, control: isCount(attempt) ? { is, attempt } : { is } };
     case "skip":
+    case "rerun":
       return Array.isArray(nodes) && nodes.every(Number.isInteger)
         ? { id, at, control: { is, nodes } }
+        : undefined;
+    case "event":
+      return isId(name) && eventData !== undefined
+        ? { id, at, control: { is, name, data: eventData } }
         : undefined;
     default:
       return undefined;
   }
+}
+
+// Expansions.
+
+/** The body of an expansion: which run takes the node's place. */
+export function writeExpansion({ child, at }: { child: string; at: number }): Uint8Array {
+  return encoder.encode(JSON.stringify({ v: RECORD_VERSION, child, at }));
+}
+
+export function readExpansion(data: Uint8Array): { child: string; at: number } | undefined {
+  const { v, child, at } = parseRecord(data) ?? {};
+  return v === RECORD_VERSION && isId(child) && isMoment(at) ? { child, at } : undefined;
 }
 
 // Terminal records.
@@ -145,6 +185,22 @@ export interface EndRecord {
   readonly failed: readonly { readonly node: number; readonly attempt: number }[];
   /** Why, when no node says it. */
   readonly reason?: string;
+}
+
+/** How long a finished run is kept, as the note of its terminal record says; undefined: as the processor says. */
+export type Keeping = number | "keep" | "parent";
+
+/** "parent": with the run whose node's place it took. */
+export function writeEndNote(keeping: Keeping): string {
+  return `${RECORD_VERSION} ${keeping}`;
+}
+
+export function readEndNote(text: string | undefined): Keeping | undefined {
+  const [version, keeping] = text?.split(" ") ?? [];
+  if (version !== "1" || keeping === undefined) return undefined;
+  if (keeping === "keep" || keeping === "parent") return keeping;
+  const ms = Number(keeping);
+  return isCount(ms) ? ms : undefined;
 }
 
 const FINAL_STATES: readonly string[] = [
@@ -172,6 +228,8 @@ export function readEnd(data: Uint8Array): EndRecord | undefined {
 export interface TaskContext {
   readonly workflowName: string;
   readonly workflowPayload?: unknown;
+  /** How many runs are above this one. */
+  readonly depth: number;
 }
 
 const MESSAGE_START = encoder.encode(`{"v":${RECORD_VERSION},"signature":`);
@@ -181,13 +239,31 @@ const MESSAGE_END = encoder.encode("}");
 export function writeTaskContext(
   name: string,
   payload: string | undefined,
-  { cleanup }: { cleanup: boolean },
+  { depth, cleanup }: { depth: number; cleanup: boolean },
 ): Uint8Array {
   return encoder.encode(
-    `,"workflow":{"name":${JSON.stringify(name)}${
+    `,"workflow":{"name":${JSON.stringify(name)}${depth === 0 ? "" : `,"depth":${depth}`}${
       payload === undefined ? "" : `,"payload":${payload}`
     }}${cleanup ? ',"cleanup":true' : ""}`,
   );
+}
+
+/** A failed node, as a task message names it: the worker reads how it failed. */
+export interface NamedFailure {
+  readonly node: number;
+  readonly label: string;
+  readonly attempt: number;
+}
+
+/** How the workflow's own nodes ended, without what the worker knows or reads itself. */
+export type SummaryHead = Omit<RunSummary, "id" | "name" | "payload" | "failures">;
+
+/** What few task messages carry. */
+export interface MessageExtras {
+  readonly expiresAt?: number;
+  /** Failures that the arguments take. */
+  readonly failures?: readonly NamedFailure[];
+  readonly summary?: SummaryHead;
 }
 
 /** A result carried along in a task message. */
@@ -206,6 +282,7 @@ export function writeTaskMessage(
   context: Uint8Array,
   results: readonly InlineResult[],
   attempts: readonly (readonly [node: number, attempt: number])[],
+  extras?: MessageExtras,
 ): Uint8Array {
   const parts: Uint8Array[] = [MESSAGE_START, signature, context];
   results.forEach(({ node, data }, i) =>
@@ -215,6 +292,7 @@ export function writeTaskMessage(
   if (attempts.length > 0) {
     parts.push(encoder.encode(`,"attempts":${JSON.stringify(Object.fromEntries(attempts))}`));
   }
+  if (extras !== undefined) parts.push(encoder.encode(`,${JSON.stringify(extras).slice(1, -1)}`));
   parts.push(MESSAGE_END);
   return concat(parts);
 }
@@ -239,6 +317,10 @@ export interface TaskMessage {
   readonly isCleanup: boolean;
   readonly results: Readonly<Record<string, unknown>>;
   readonly attempts: Readonly<Record<string, number>>;
+  /** The attempt may not begin later; milliseconds since 1970. */
+  readonly expiresAt?: number;
+  readonly failures: readonly NamedFailure[];
+  readonly summary?: SummaryHead;
 }
 
 export type ReadTaskMessage =
@@ -249,10 +331,11 @@ export type ReadTaskMessage =
 
 export function readTaskMessage(data: Uint8Array): ReadTaskMessage {
   const record = parseRecord(data);
-  const { v, signature, workflow, cleanup, results, attempts } = record ?? {};
+  const { v, signature, workflow, cleanup, results, attempts, expiresAt, failures, summary } =
+    record ?? {};
   if (typeof v === "number" && v > RECORD_VERSION) return { is: "newer", version: v };
   if (v !== RECORD_VERSION || !isObject(signature)) return { is: "unreadable" };
-  const { name, payload } = isObject(workflow) ? workflow : {};
+  const { name, payload, depth } = isObject(workflow) ? workflow : {};
   return {
     is: "message",
     message: {
@@ -260,12 +343,21 @@ export function readTaskMessage(data: Uint8Array): ReadTaskMessage {
       workflow: {
         workflowName: typeof name === "string" ? name : "",
         ...(payload === undefined ? {} : { workflowPayload: payload }),
+        depth: isCount(depth) ? depth : 0,
       },
       isCleanup: cleanup === true,
       results: isObject(results) ? results : {},
       attempts: isObject(attempts) ? attempts as Record<string, number> : {},
+      ...(isMoment(expiresAt) ? { expiresAt } : {}),
+      failures: Array.isArray(failures) ? failures.filter(isNamedFailure) : [],
+      ...(isObject(summary) ? { summary: summary as unknown as SummaryHead } : {}),
     },
   };
+}
+
+function isNamedFailure(value: unknown): value is NamedFailure {
+  const { node, label, attempt } = (value ?? {}) as Partial<Record<keyof NamedFailure, unknown>>;
+  return isCount(node) && typeof label === "string" && isCount(attempt);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
@@ -281,6 +373,22 @@ export const TICK: Uint8Array = encoder.encode(`{"v":${RECORD_VERSION}}`);
 
 // Views.
 
+/** Since when an attempt runs, and how often it was begun. */
+export interface Begun {
+  /** Milliseconds since 1970, by the clock of the worker that began it first. */
+  readonly at: number;
+  readonly times: number;
+}
+
+export function writeBegun(begun: Begun): Uint8Array {
+  return encoder.encode(JSON.stringify({ v: RECORD_VERSION, ...begun }));
+}
+
+export function readBegun(data: Uint8Array): Begun | undefined {
+  const { v, at, times } = parseRecord(data) ?? {};
+  return v === RECORD_VERSION && isMoment(at) && isCount(times) ? { at, times } : undefined;
+}
+
 /** How a run stands: `run.status()`, `app.list()`. Times are milliseconds since 1970. */
 export interface RunStatus {
   readonly id: string;
@@ -292,6 +400,8 @@ export interface RunStatus {
   readonly submittedAt: number;
   readonly finishedAt?: number;
   readonly payload?: unknown;
+  /** The run whose node's place it takes. */
+  readonly parent?: { readonly id: string; readonly node: number };
 }
 
 export function writeStatus(status: RunStatus): Uint8Array {

@@ -4,133 +4,65 @@
  * the number of nodes that wait for it.
  *
  * A node goes
- *   PENDING → SCHEDULED            every upstream has ended as its edge demands
- *   PENDING → UPSTREAM_FAILED, CANCELLED, SKIPPED   every upstream has ended, one not as demanded
+ *   PENDING → SCHEDULED            every upstream has ended as its edge demands (or, by its policy, one of them has)
+ *   PENDING → UPSTREAM_FAILED, CANCELLED, SKIPPED   every upstream has ended, and not as demanded
  *   SCHEDULED, RETRY → SUCCESS, RETRY, FAILURE      an outcome was recorded
+ *   SCHEDULED, RETRY → STARTED     its task gave a workflow that takes its place
+ *   STARTED → SUCCESS, RETRY, FAILURE               that workflow ended
+ *   SCHEDULED, RETRY → CANCELLED   it expired before it began
  *   any unfinished → CANCELLED, SKIPPED             a control fact says so
- *   FAILURE, UPSTREAM_FAILED, CANCELLED → PENDING   the finished workflow is retried: the next round
+ *   any final → PENDING, STARTED   the finished workflow is retried or rerun: the next round
  *
  * Outcomes may come in any order and more than once. Control facts must come in the order of the stream, after all
  * facts before them: what was recorded before a cancel counts, what comes later does not.
  */
+import { chanceOf } from "./chance.ts";
 import type { Definition } from "./definition.ts";
-import type { RecordedFailure } from "./errors.ts";
-import { chanceOf, decideRetry } from "./retry.ts";
+import {
+  type Control,
+  type Effect,
+  EXPIRED,
+  type Fact,
+  type FinalState,
+  INPUT_EVENT,
+  type NodeEffect,
+  type WorkflowState,
+} from "./fact.ts";
+import { descendants, EDGE_KINDS } from "./graph.ts";
+import {
+  CANCELLED,
+  type Counts,
+  EXPANDED,
+  FAILURE,
+  noCounts,
+  type NodeState,
+  PENDING,
+  RETRY,
+  SCHEDULED,
+  SKIPPED,
+  STATE_NAMES,
+  stateOfDoomed,
+  SUCCESS,
+  verdict,
+} from "./node_state.ts";
+import type { Policy } from "./options.ts";
+import { decideRetry } from "./retry.ts";
 
-export type NodeState =
-  | "PENDING"
-  | "SCHEDULED"
-  | "STARTED"
-  | "RETRY"
-  | "SUCCESS"
-  | "FAILURE"
-  | "SKIPPED"
-  | "UPSTREAM_FAILED"
-  | "CANCELLED";
+export type { Control, Effect, Fact, FinalState, WorkflowState } from "./fact.ts";
+export { type Counts, noCounts, type NodeState } from "./node_state.ts";
 
-export type WorkflowState =
-  | "INITIAL"
-  | "RUNNING"
-  | "PAUSED"
-  | "SUCCESS"
-  | "FAILURE"
-  | "ERROR"
-  | "CANCELLED";
-export type FinalState = "SUCCESS" | "FAILURE" | "ERROR" | "CANCELLED";
+const KIND_RAN = EDGE_KINDS.indexOf("ran");
 
-/** What somebody asked of a run. */
-export type Control =
-  | { readonly is: "cancel"; readonly reason?: string }
-  | { readonly is: "timeout" }
-  | { readonly is: "pause" }
-  | { readonly is: "resume" }
-  | { readonly is: "skip"; readonly nodes: readonly number[] }
-  | { readonly is: "retry" };
-
-/** What is recorded about a run. `at` is milliseconds since 1970, as recorded. */
-export type Fact =
-  | {
-    readonly is: "succeeded";
-    readonly node: number;
-    readonly attempt: number;
-    readonly at: number;
-  }
-  | {
-    readonly is: "failed";
-    readonly node: number;
-    readonly attempt: number;
-    readonly at: number;
-    readonly failure: RecordedFailure;
-  }
-  | { readonly is: "control"; readonly control: Control; readonly at: number };
-
-/** What follows from a fact. Doing any of it twice must be harmless. */
-export type Effect =
-  /** Publish this attempt, not before this moment (0: now). */
-  | {
-    readonly is: "dispatch";
-    readonly node: number;
-    readonly attempt: number;
-    readonly notBefore: number;
-  }
-  /** Take this node's task message back; without a node, all of the workflow's. */
-  | { readonly is: "withdraw"; readonly node?: number }
-  | { readonly is: "finish"; readonly state: FinalState };
-
-/** A node's state as a number: order matters, everything from SUCCESS on is final. */
-const PENDING = 0;
-const SCHEDULED = 1;
-const RETRY = 2;
-const SUCCESS = 3;
-const FAILURE = 4;
-const UPSTREAM_FAILED = 5;
-const CANCELLED = 6;
-/** A control fact skipped it: its dependents run, with `null` as its result. */
-const SKIPPED = 7;
-/** An edge of it can never come true though nothing failed: its dependents are not needed either. */
-const NOT_NEEDED = 8;
-
-const NAMES: readonly NodeState[] = [
-  "PENDING",
-  "SCHEDULED",
-  "RETRY",
-  "SUCCESS",
-  "FAILURE",
-  "UPSTREAM_FAILED",
-  "CANCELLED",
-  "SKIPPED",
-  "SKIPPED",
-];
-
-/** Why a node cannot run any more: bits gathered from its upstreams. */
-const BY_FAILURE = 1;
-const BY_CANCEL = 2;
-const BY_SKIP = 4;
-
-const KIND_SUCCESS = 0;
-const KIND_FAILURE = 2;
-
-export type Counts = Record<NodeState, number>;
-
-/** No node in any state. */
-export function noCounts(): Counts {
-  return {
-    PENDING: 0,
-    SCHEDULED: 0,
-    STARTED: 0,
-    RETRY: 0,
-    SUCCESS: 0,
-    FAILURE: 0,
-    SKIPPED: 0,
-    UPSTREAM_FAILED: 0,
-    CANCELLED: 0,
-  };
+/** A run that takes the place of a node. */
+export interface Child {
+  readonly node: number;
+  readonly attempt: number;
+  readonly run: string;
 }
 
 export class Scheduler {
   readonly #definition: Definition;
   readonly #runId: string;
-  readonly #submittedAt: number;
   readonly #observe: ((node: number, state: NodeState) => void) | undefined;
   readonly #state: Uint8Array;
   /** Upstreams that have not ended yet. */
@@ -138,14 +70,28 @@ export class Scheduler {
   /** Why a node cannot run, so far. */
   readonly #doomed: Uint8Array;
   readonly #attempt: Uint32Array;
-  /** When the last upstream ended; only kept when some node has a countdown. */
+  /** When a node became ready: its last upstream ended. Only kept when some policy counts from it. */
   readonly #readyAt: Float64Array | undefined;
+  /** Whether some node runs as soon as one of its edges came true. */
+  readonly #someAny: boolean;
+  /** When the first nodes may run: the submit, or the moment it asked for. */
+  readonly #startAt: number;
+  readonly #isDelayed: boolean;
   /** For nodes that wait for a moment. */
   readonly #notBefore = new Map<number, number>();
+  readonly #expiresAt = new Map<number, number>();
   /** Attempts of earlier rounds, for nodes that had some: they do not count as retries. */
   readonly #earlierAttempts = new Map<number, number>();
-  readonly #counts = new Int32Array(NAMES.length);
-  /** The workflow's own nodes that have not ended; `onError` and `finally` nodes apart. */
+  /** Nodes whose last attempt was not begun in time. */
+  readonly #expired = new Set<number>();
+  /** The runs that take, or took, the place of nodes. */
+  readonly #children = new Map<number, Child>();
+  /** Nodes whose run is to be tried again, and has not been told so. */
+  readonly #reviving = new Set<number>();
+  /** What came from outside, by name; the first of each name counts. */
+  readonly #events = new Map<string, unknown>();
+  readonly #counts = new Int32Array(STATE_NAMES.length);
+  /** The workflow's own nodes that have not ended; `onError`, `finally` and compensations apart. */
   #openOwn = 0;
   #openCleanup = 0;
   #ownFailures = 0;
@@ -156,6 +102,7 @@ export class Scheduler {
   #paused = false;
   #finished: FinalState | undefined;
   #round = 1;
+  #parentAttempt: number;
   #effects: Effect[] = [];
   /** Nodes whose end their dependents have not heard of yet, and when they ended. */
   readonly #ended: number[] = [];
@@ -163,7 +110,7 @@ export class Scheduler {
 
   /**
    * @param runId seeds the jitter of retries.
-   * @param submittedAt milliseconds since 1970: countdowns of the first nodes count from here.
+   * @param submittedAt milliseconds since 1970: delays of the first nodes count from here.
    * @param observe is told every change of a node's state.
    */
   constructor(
@@ -174,21 +121,23 @@ export class Scheduler {
   ) {
     this.#definition = definition;
     this.#runId = runId;
-    this.#submittedAt = submittedAt;
     this.#observe = observe;
-    const { size } = definition.graph;
+    const { graph: { size }, policies, start = {}, input, parent } = definition;
     this.#state = new Uint8Array(size + 1);
     this.#waiting = new Int32Array(size + 1);
     this.#doomed = new Uint8Array(size + 1);
     this.#attempt = new Uint32Array(size);
-    if (definition.policies.some((policy) => policy.countdownMs !== undefined)) {
-      this.#readyAt = new Float64Array(size + 1);
-    }
+    if (policies.some(countsFromReady)) this.#readyAt = new Float64Array(size + 1);
+    this.#someAny = policies.some(({ any }) => any === true);
+    this.#startAt = startOf(definition, submittedAt);
+    this.#isDelayed = start.countdownMs !== undefined || start.notBefore !== undefined;
+    this.#parentAttempt = parent?.attempt ?? 0;
+    if (input !== undefined) this.#events.set(INPUT_EVENT, JSON.parse(input));
   }
 
   /** To be called once, before any fact. */
   begin(): Effect[] {
-    this.#recount();
+    this.#recount(this.#startAt);
     this.#propagate();
     return this.#take();
   }
@@ -200,6 +149,9 @@ export class Scheduler {
       case "failed":
         this.#outcome(fact);
         break;
+      case "expanded":
+        this.#expand(fact);
+        break;
       case "control":
         this.#control(fact.control, fact.at);
         break;
@@ -210,11 +162,43 @@ export class Scheduler {
     return this.#take();
   }
 
-  /** Every attempt that is due and has no outcome yet: what a processor that just took over has to see to. */
-  *open(): Generator<Effect & { is: "dispatch" }> {
+  /** What is to be done for nodes that have no outcome yet: what a processor that just took over has to see to. */
+  *open(): Generator<NodeEffect> {
     if (this.#finished !== undefined) return;
     for (let node = 0; node < this.#definition.graph.size; node++) {
-      if (this.isOpen(node)) yield this.#dispatch(node);
+      if (this.isOpen(node)) yield this.effectFor(node);
+    }
+    for (const node of this.#reviving) yield this.#revival(node);
+  }
+
+  /** What is to be done for a node that is open. */
+  effectFor(node: number): NodeEffect {
+    const attempt = this.#attempt[node]!;
+    const until = this.#expiresAt.get(node);
+    const { event } = this.#policy(node);
+    if (event !== undefined) {
+      return this.#events.has(event)
+        ? { is: "settle", node, attempt, data: this.#events.get(event) }
+        : { is: "await", node, attempt, ...(until === undefined ? {} : { until }) };
+    }
+    const notBefore = this.#notBefore.get(node) ?? 0;
+    return until === undefined
+      ? { is: "dispatch", node, attempt, notBefore }
+      : { is: "dispatch", node, attempt, notBefore, expiresAt: until };
+  }
+
+  /** The runs that take the place of nodes now. */
+  *children(): Generator<Child> {
+    for (const child of this.#children.values()) {
+      if (this.#state[child.node] === EXPANDED && !this.#reviving.has(child.node)) yield child;
+    }
+  }
+
+  /** The runs whose node was cancelled or skipped meanwhile. */
+  *abandoned(): Generator<Child> {
+    for (const child of this.#children.values()) {
+      const state = this.#state[child.node];
+      if (state === CANCELLED || state === SKIPPED) yield child;
     }
   }
 
@@ -229,7 +213,7 @@ export class Scheduler {
   }
 
   stateOf(node: number): NodeState {
-    return NAMES[this.#state[node]!]!;
+    return STATE_NAMES[this.#state[node]!]!;
   }
 
   /** The latest attempt, from 1; 0 before the first. */
@@ -241,9 +225,19 @@ export class Scheduler {
     return this.#paused;
   }
 
-  /** Counted from 1; retrying a finished workflow opens the next. */
+  /** Counted from 1; retrying or rerunning a finished workflow opens the next. */
   get round(): number {
     return this.#round;
+  }
+
+  /** When the first nodes may run, milliseconds since 1970. */
+  get startAt(): number {
+    return this.#startAt;
+  }
+
+  /** The attempt of the parent's node that this round is for; 0 for a run of its own. */
+  get parentAttempt(): number {
+    return this.#parentAttempt;
   }
 
   /** How it ended; undefined while it runs. */
@@ -260,46 +254,85 @@ export class Scheduler {
     return this.#finished ?? (this.#paused ? "PAUSED" : "RUNNING");
   }
 
-  /** Whether the workflow's own nodes have all ended (`onError` and `finally` may still run). */
+  /** Whether the workflow's own nodes have all ended (`onError`, `finally` and compensations may still run). */
   get ownEnded(): boolean {
     return this.#state[this.#definition.graph.main]! >= SUCCESS;
+  }
+
+  /** How the workflow's own nodes ended; only has a meaning when they have. */
+  get ownState(): FinalState {
+    return this.#stopped ?? (this.#ownFailures > 0 ? "FAILURE" : "SUCCESS");
   }
 
   /** How many nodes are in each state. Joins are not counted: they run nothing. */
   counts(): Counts {
     const counts = noCounts();
-    NAMES.forEach((name, code) => counts[name] += this.#counts[code]!);
+    STATE_NAMES.forEach((name, code) => counts[name] += this.#counts[code]!);
     return counts;
   }
 
-  /** Nodes that failed themselves, in order, at most `limit`. */
+  /** Nodes that failed themselves or expired, in order, at most `limit`. */
   failures(limit: number): number[] {
     const failed: number[] = [];
     for (let node = 0; node < this.#definition.graph.size && failed.length < limit; node++) {
-      if (this.#state[node] === FAILURE) failed.push(node);
+      if (this.#state[node] === FAILURE || this.#expired.has(node)) failed.push(node);
     }
     return failed;
   }
 
   #outcome(fact: Fact & { is: "succeeded" | "failed" }): void {
     const { node, attempt } = fact;
-    if (!(node >= 0 && node < this.#definition.graph.size)) return;
-    if (this.hasEnded(node) || attempt < this.#attempt[node]! || this.#finished !== undefined) {
-      return;
-    }
-    const { join, retry } = this.#policy(node);
-    // An attempt of an earlier round, or one that no decision could have made, says nothing about this one.
-    const retries = attempt - 1 - (this.#earlierAttempts.get(node) ?? 0);
-    if (join === true || !(retries >= 0 && retries <= (retry?.max ?? 0))) return;
+    if (!this.#isPossible(node, attempt) || this.hasEnded(node)) return;
     this.#attempt[node] = attempt;
+    this.#reviving.delete(node);
     if (fact.is === "succeeded") return this.#end(node, SUCCESS, fact.at);
+    if (fact.failure.name === EXPIRED && this.#mayExpire(node)) {
+      this.#expired.add(node);
+      return this.#end(node, CANCELLED, fact.at);
+    }
     const chance = chanceOf(`${this.#runId}.${node}.${attempt}`);
-    const decision = decideRetry(retry, retries, fact.failure, chance);
+    const decision = decideRetry(
+      this.#policy(node).retry,
+      this.#retriesBefore(node, attempt),
+      fact.failure,
+      chance,
+    );
     if (decision.is === "giveUp") return this.#end(node, FAILURE, fact.at);
     this.#attempt[node] = attempt + 1;
     this.#notBefore.set(node, fact.at + decision.delayMs);
     this.#enter(node, RETRY);
-    this.#effects.push(this.#dispatch(node));
+    this.#effects.push(this.effectFor(node));
+  }
+
+  /** An attempt of an earlier round, or one that no decision could have made, says nothing about this one. */
+  #isPossible(node: number, attempt: number): boolean {
+    if (!(node >= 0 && node < this.#definition.graph.size) || this.#finished !== undefined) {
+      return false;
+    }
+    const { join, retry } = this.#policy(node);
+    const retries = this.#retriesBefore(node, attempt);
+    return join !== true && attempt >= this.#attempt[node]! && retries >= 0 &&
+      retries <= (retry?.max ?? 0);
+  }
+
+  #retriesBefore(node: number, attempt: number): number {
+    return attempt - 1 - (this.#earlierAttempts.get(node) ?? 0);
+  }
+
+  #mayExpire(node: number): boolean {
+    const { expiresMs, expiresAt } = this.#policy(node);
+    return (expiresMs ?? expiresAt) !== undefined || this.#definition.start !== undefined;
+  }
+
+  #expand({ node, attempt, child }: Fact & { is: "expanded" }): void {
+    if (!this.#isPossible(node, attempt)) return;
+    // Also of a node that was cancelled meanwhile: its run is to be cancelled too.
+    this.#children.set(node, { node, attempt, run: child });
+    if (this.hasEnded(node)) return;
+    this.#attempt[node] = attempt;
+    this.#reviving.delete(node);
+    this.#notBefore.delete(node);
+    if (this.#state[node] !== EXPANDED) this.#enter(node, EXPANDED);
   }
 
   #control(control: Control, at: number): void {
@@ -315,16 +348,36 @@ export class Scheduler {
         this.#paused = false;
         return;
       case "skip":
-        for (const node of control.nodes) {
-          if (!(node >= 0 && node < this.#definition.graph.size) || this.hasEnded(node)) continue;
-          if (this.isOpen(node)) this.#effects.push({ is: "withdraw", node });
-          this.#end(node, SKIPPED, at);
-        }
-        return;
+        return this.#skip(control.nodes, at);
       case "retry":
-        return this.#nextRound();
+        if (this.#finished === "SUCCESS") return;
+        return this.#nextRound(at, [], control.attempt);
+      case "rerun":
+        return this.#nextRound(at, control.nodes);
+      case "event":
+        return this.#event(control.name, control.data);
       default:
         control satisfies never;
+    }
+  }
+
+  #skip(nodes: readonly number[], at: number): void {
+    for (const node of nodes) {
+      if (!(node >= 0 && node < this.#definition.graph.size) || this.hasEnded(node)) continue;
+      if (this.isOpen(node)) this.#effects.push({ is: "withdraw", node });
+      this.#end(node, SKIPPED, at);
+    }
+  }
+
+  /** The first of its name counts, also for nodes that wait for it later. */
+  #event(name: string, data: unknown): void {
+    if (this.#events.has(name)) return;
+    this.#events.set(name, data);
+    if (!this.#definition.policies.some(({ event }) => event === name)) return;
+    for (let node = 0; node < this.#definition.graph.size; node++) {
+      if (this.isOpen(node) && this.#policy(node).event === name) {
+        this.#effects.push(this.effectFor(node));
+      }
     }
   }
 
@@ -341,34 +394,89 @@ export class Scheduler {
     }
   }
 
-  #nextRound(): void {
-    if (this.#finished === undefined || this.#finished === "SUCCESS") return;
+  /** @param from nodes that run anew, with all that depends on them, though they succeeded. */
+  #nextRound(at: number, from: readonly number[], parentAttempt?: number): void {
+    if (this.#finished === undefined) return;
     this.#round++;
+    this.#parentAttempt = parentAttempt ?? this.#parentAttempt;
     this.#finished = undefined;
     this.#stopped = undefined;
     this.#reason = undefined;
-    for (let node = 0; node < this.#definition.graph.size; node++) {
-      const state = this.#state[node]!;
-      if (this.#isCleanup(node) || (state !== SUCCESS && state !== SKIPPED)) {
-        this.#enter(node, PENDING);
-        if (this.#attempt[node]! > 0) this.#earlierAttempts.set(node, this.#attempt[node]!);
+    this.#expired.clear();
+    const { graph } = this.#definition;
+    const again = descendants(graph, [...from, ...this.#undone()]);
+    const runs = new Uint8Array(graph.size);
+    for (let node = 0; node < graph.size; node++) {
+      const state = this.#state[node];
+      const stays = (state === SUCCESS || state === SKIPPED) && again[node] !== 1;
+      runs[node] = this.#isCleanup(node) || !stays ? 1 : 0;
+    }
+    for (let node = 0; node < graph.size; node++) {
+      if (runs[node] === 1) {
+        this.#runAnew(node, again[node] !== 1 && !this.#hasUpstreamIn(node, runs));
       }
     }
-    this.#recount();
+    this.#recount(at);
+  }
+
+  /** Nodes whose compensation has succeeded: what they did is not there any more. */
+  *#undone(): Generator<number> {
+    const { up, size } = this.#definition.graph;
+    for (let node = 0; node < size; node++) {
+      if (!this.#isCleanup(node) || this.#state[node] !== SUCCESS) continue;
+      for (let e = up.offsets[node]!; e < up.offsets[node + 1]!; e++) {
+        if (up.kinds[e] === KIND_RAN) yield up.nodes[e]!;
+      }
+    }
+  }
+
+  /** @param hasSameInputs what it depends on does not change: then the run that took its place has nodes worth keeping. */
+  #runAnew(node: number, hasSameInputs: boolean): void {
+    const attempt = this.#attempt[node]!;
+    if (attempt > 0) this.#earlierAttempts.set(node, attempt);
+    const wasExpanded = this.#children.get(node)?.attempt === attempt;
+    if (this.#state[node] !== FAILURE || !wasExpanded || !hasSameInputs) {
+      return this.#enter(node, PENDING);
+    }
+    this.#attempt[node] = attempt + 1;
+    this.#reviving.add(node);
+    this.#enter(node, EXPANDED);
+    this.#effects.push(this.#revival(node));
+  }
+
+  #hasUpstreamIn(node: number, runs: Uint8Array): boolean {
+    const { up } = this.#definition.graph;
+    for (let e = up.offsets[node]!; e < up.offsets[node + 1]!; e++) {
+      if (runs[up.nodes[e]!] === 1) return true;
+    }
+    return false;
+  }
+
+  #revival(node: number): NodeEffect {
+    const { run } = this.#children.get(node)!;
+    return { is: "revive", node, attempt: this.#attempt[node]!, child: run };
   }
 
   /** Works out from the nodes' states alone who waits for whom, and lets go whom nothing holds. */
-  #recount(): void {
+  #recount(at: number): void {
     const { graph } = this.#definition;
+    if (this.#definition.policies.some(({ skip }) => skip === true)) {
+      for (let node = 0; node < graph.size; node++) {
+        if (this.#policy(node).skip === true && this.#state[node] === PENDING) {
+          this.#enter(node, SKIPPED);
+        }
+      }
+    }
     this.#state[graph.main] = PENDING;
     this.#doomed.fill(0);
-    this.#readyAt?.fill(this.#submittedAt);
+    this.#readyAt?.fill(at);
     this.#counts.fill(0);
     this.#openOwn =
       this.#openCleanup =
       this.#ownFailures =
       this.#cleanupFailures =
         0;
+    const ready: number[] = [];
     for (let node = 0; node < graph.size; node++) {
       if (this.#policy(node).join !== true) this.#counts[this.#state[node]!]!++;
       if (!this.hasEnded(node)) {
@@ -376,21 +484,24 @@ export class Scheduler {
         else this.#openOwn++;
       }
       this.#waiting[node] = 0;
+      let came = false;
       for (let e = graph.up.offsets[node]!; e < graph.up.offsets[node + 1]!; e++) {
         const upstream = graph.up.nodes[e]!;
         if (upstream !== graph.main && this.hasEnded(upstream)) {
-          this.#doomed[node]! |= verdict(graph.up.kinds[e]!, this.#state[upstream]!);
+          const why = verdict(graph.up.kinds[e]!, this.#state[upstream]!);
+          this.#doomed[node]! |= why;
+          came ||= why === 0;
         } else {
           this.#waiting[node]!++;
         }
       }
+      if (this.#waiting[node] === 0 || (came && this.#isAny(node))) ready.push(node);
     }
-    for (let node = 0; node < graph.size; node++) {
-      if (this.#waiting[node] === 0) this.#release(node, this.#submittedAt);
+    for (const node of ready) {
+      if (this.#isAny(node) && this.#waiting[node]! > 0) this.#start(node, at);
+      else this.#release(node, at);
     }
-    if (this.#openOwn === 0 && !this.ownEnded) {
-      this.#end(graph.main, this.#ownVerdict(), this.#submittedAt);
-    }
+    if (this.#openOwn === 0 && !this.ownEnded) this.#end(graph.main, this.#ownVerdict(), at);
   }
 
   /** Carries the ends of nodes on to their dependents, in a loop: chains may be a million long. */
@@ -401,9 +512,13 @@ export class Scheduler {
       const state = this.#state[node]!;
       for (let e = graph.down.offsets[node]!; e < graph.down.offsets[node + 1]!; e++) {
         const dependent = graph.down.nodes[e]!;
-        this.#doomed[dependent]! |= verdict(graph.down.kinds[e]!, state);
-        this.#heldUntil(dependent, at);
-        if (--this.#waiting[dependent]! === 0) this.#release(dependent, at);
+        const why = verdict(graph.down.kinds[e]!, state);
+        this.#doomed[dependent]! |= why;
+        this.#waiting[dependent]!--;
+        if (this.#someAny && this.#isAny(dependent)) {
+          if (why === 0) this.#letGo(dependent, at);
+        } else this.#heldUntil(dependent, at);
+        if (this.#waiting[dependent] === 0) this.#release(dependent, at);
       }
       if (node !== graph.main && !this.#isCleanup(node)) this.#heldUntil(graph.main, at);
       if (this.#openOwn === 0 && !this.ownEnded) {
@@ -418,25 +533,51 @@ export class Scheduler {
     if (this.#readyAt !== undefined && this.#readyAt[node]! < at) this.#readyAt[node] = at;
   }
 
+  /** One of its edges came true, which is enough. The earliest counts, in whatever order they are heard. */
+  #letGo(node: number, at: number): void {
+    if (this.#state[node] === PENDING) return this.#start(node, at);
+    const isFirst = this.#state[node] === SCHEDULED &&
+      this.#retriesBefore(node, this.#attempt[node]!) === 0;
+    if (isFirst && this.#readyAt !== undefined && at < this.#readyAt[node]!) this.#clock(node, at);
+  }
+
   /** All upstreams of `node` have ended, the one heard last at `lastAt`: it runs, or ends with them. */
   #release(node: number, lastAt: number): void {
     if (this.#state[node] !== PENDING) return;
     const at = this.#readyAt?.[node] ?? lastAt;
     const doomed = this.#doomed[node]!;
-    if (doomed !== 0) {
-      return this.#end(
-        node,
-        doomed & BY_FAILURE ? UPSTREAM_FAILED : doomed & BY_CANCEL ? CANCELLED : NOT_NEEDED,
-        at,
-      );
-    }
+    if (doomed !== 0) return this.#end(node, stateOfDoomed(doomed), at);
     if (this.#policy(node).join === true) return this.#end(node, SUCCESS, at);
+    this.#start(node, at);
+  }
+
+  #start(node: number, at: number): void {
+    if (this.#state[node] !== PENDING) return;
     this.#attempt[node]!++;
-    const { countdownMs, notBefore = 0 } = this.#policy(node);
-    const counted = countdownMs === undefined ? 0 : at + countdownMs;
-    if (counted > 0 || notBefore > 0) this.#notBefore.set(node, Math.max(counted, notBefore));
+    this.#clock(node, at);
     this.#enter(node, SCHEDULED);
-    this.#effects.push(this.#dispatch(node));
+    this.#effects.push(this.effectFor(node));
+  }
+
+  /** Works out between which moments a node that is ready since `at` may begin. */
+  #clock(node: number, at: number): void {
+    if (this.#readyAt !== undefined) this.#readyAt[node] = at;
+    const { up } = this.#definition.graph;
+    const isFirst = up.offsets[node] === up.offsets[node + 1];
+    const { countdownMs, notBefore = 0, eventMs, ...own } = this.#policy(node);
+    const start = isFirst ? this.#definition.start : undefined;
+    const from = Math.max(
+      countdownMs === undefined ? 0 : at + countdownMs,
+      notBefore,
+      isFirst && this.#isDelayed ? this.#startAt : 0,
+    );
+    if (from > 0) this.#notBefore.set(node, from);
+    const expiresMs = own.expiresMs ?? eventMs ?? start?.expiresMs;
+    const until = Math.min(
+      own.expiresAt ?? start?.expiresAt ?? Infinity,
+      expiresMs === undefined ? Infinity : at + expiresMs,
+    );
+    if (until < Infinity) this.#expiresAt.set(node, until);
   }
 
   /** Only marks the end; {@link #propagate} tells the dependents. */
@@ -447,21 +588,25 @@ export class Scheduler {
       this.#state[node] = state;
       return;
     }
-    const failures = state === FAILURE ? 1 : 0;
+    const failed = (state === FAILURE || this.#expired.has(node)) &&
+      this.#policy(node).optional !== true;
     if (this.#isCleanup(node)) {
       this.#openCleanup--;
-      this.#cleanupFailures += failures;
+      this.#cleanupFailures += failed ? 1 : 0;
     } else {
       this.#openOwn--;
-      this.#ownFailures += failures;
+      this.#ownFailures += failed ? 1 : 0;
     }
     this.#notBefore.delete(node);
+    this.#expiresAt.delete(node);
+    this.#reviving.delete(node);
     this.#enter(node, state);
   }
 
   #ownVerdict(): number {
-    if (this.#stopped !== undefined) return this.#stopped === "ERROR" ? FAILURE : CANCELLED;
-    return this.#ownFailures > 0 ? FAILURE : SUCCESS;
+    const { ownState } = this;
+    if (ownState === "SUCCESS") return SUCCESS;
+    return ownState === "CANCELLED" ? CANCELLED : FAILURE;
   }
 
   #finish(): void {
@@ -477,24 +622,19 @@ export class Scheduler {
       this.#counts[state]!++;
     }
     this.#state[node] = state;
-    this.#observe?.(node, NAMES[state]!);
+    this.#observe?.(node, STATE_NAMES[state]!);
   }
 
-  #dispatch(node: number): Effect & { is: "dispatch" } {
-    return {
-      is: "dispatch",
-      node,
-      attempt: this.#attempt[node]!,
-      notBefore: this.#notBefore.get(node) ?? 0,
-    };
-  }
-
-  #policy(node: number) {
+  #policy(node: number): Policy {
     return this.#definition.policies[this.#definition.policyOf[node]!]!;
   }
 
   #isCleanup(node: number): boolean {
     return this.#policy(node).cleanup === true;
+  }
+
+  #isAny(node: number): boolean {
+    return this.#someAny && this.#policy(node).any === true;
   }
 
   #take(): Effect[] {
@@ -504,10 +644,11 @@ export class Scheduler {
   }
 }
 
-/** Why a node with an edge of this kind to an upstream in this state cannot run; 0 when it can. */
-function verdict(kind: number, upstream: number): number {
-  const ran = upstream === SUCCESS || upstream === SKIPPED;
-  const failed = upstream === FAILURE || upstream === UPSTREAM_FAILED;
-  if (kind === KIND_SUCCESS ? ran : kind === KIND_FAILURE ? failed : true) return 0;
-  return failed ? BY_FAILURE : upstream === CANCELLED ? BY_CANCEL : BY_SKIP;
+function countsFromReady({ countdownMs, expiresMs, eventMs }: Policy): boolean {
+  return countdownMs !== undefined || expiresMs !== undefined || eventMs !== undefined;
+}
+
+/** When the first nodes of a run may begin. */
+export function startOf({ start }: Definition, submittedAt: number): number {
+  return Math.max(submittedAt + (start?.countdownMs ?? 0), start?.notBefore ?? 0);
 }

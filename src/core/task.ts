@@ -1,11 +1,14 @@
 /** Tasks: plain functions with a name that workers know them by. */
 import { type Nothing, Signature } from "./canvas.ts";
 import { InvalidOptionError } from "./errors.ts";
+import type { Expansion } from "./expansion.ts";
 import { checkTaskName, quote } from "./ids.ts";
 import { checkTaskOptions, type TaskOptions } from "./options.ts";
 
-/** What arrives of a handler's return value: promises settle, nothing becomes `null`. */
-export type ResultOf<Returned> = [Awaited<Returned>] extends [void] ? null : Awaited<Returned>;
+/** What arrives of a handler's return value: promises settle, nothing becomes `null`, what expands gives its own result. */
+export type ResultOf<Returned> = [Awaited<Returned>] extends [void] ? null
+  : Unexpanded<Awaited<Returned>>;
+type Unexpanded<T> = T extends Expansion<infer Out> ? Out : T;
 
 type Tail<Args extends readonly unknown[]> = Args extends readonly [unknown?, ...infer Rest] ? Rest
   : [];

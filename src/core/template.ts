@@ -4,13 +4,18 @@
  * user sends can be mistaken for a reference.
  */
 import type { Path } from "./json.ts";
-import { LIMITS } from "./limits.ts";
+import { isCount, LIMITS } from "./limits.ts";
 import { foldRuns, type Run, unfoldRuns } from "./runs.ts";
 
-/** One hole: at `at` (a path; `[]` is the whole value) goes the result of `node`, or the list of results of `nodes`. */
+/**
+ * One hole: at `at` (a path; `[]` is the whole value) goes the result of `node`, the list of results of `nodes`, the failure
+ * of the node `failure`, or how the workflow's own nodes ended.
+ */
 export type Input =
   | { readonly at: Path; readonly node: number }
-  | { readonly at: Path; readonly nodes: readonly Run[] };
+  | { readonly at: Path; readonly nodes: readonly Run[] }
+  | { readonly at: Path; readonly failure: number }
+  | { readonly at: Path; readonly summary: true };
 
 export interface Template {
   /** JSON text with `null` in each hole. */
@@ -18,8 +23,19 @@ export interface Template {
   readonly inputs: readonly Input[];
 }
 
-/** What a canvas gives: a node's result, or a list of such values. */
-export type Value = { is: "node"; node: number } | { is: "list"; items: readonly Value[] };
+/** What a follower takes: a node's result, or a list of such values; a node's failure; how the workflow ended. */
+export type Value =
+  | { is: "node"; node: number }
+  | { is: "list"; items: readonly Value[] }
+  | { is: "failure"; node: number }
+  | { is: "summary" };
+
+/** Where what goes into the holes comes from. What these throw passes through. */
+export interface Sources {
+  readonly resultOf: (node: number) => unknown;
+  readonly failureOf?: (node: number) => unknown;
+  readonly summary?: unknown;
+}
 
 /** A value as a template. A list of nodes only is one input, however long. */
 export function templateOf(value: Value): Template {
@@ -29,10 +45,34 @@ export function templateOf(value: Value): Template {
 }
 
 function write(value: Value, at: Path, inputs: Input[]): string {
-  if (value.is === "node") {
-    inputs.push({ at, node: value.node });
-    return "null";
+  switch (value.is) {
+    case "node":
+      inputs.push({ at, node: value.node });
+      return "null";
+    case "failure":
+      inputs.push({ at, failure: value.node });
+      return "null";
+    case "summary":
+      inputs.push({ at, summary: true });
+      return "null";
+    case "list":
+      return writeList(value, at, inputs);
   }
+  return value satisfies never;
+}
+
+/** A list as a template, with one more item in front. @param first JSON. */
+export function withFirst(first: string, { json, inputs }: Template): Template {
+  return {
+    json: json === "[]" ? `[${first}]` : `[${first},${json.slice(1)}`,
+    inputs: inputs.map((input) => ({
+      ...input,
+      at: [(input.at[0] as number) + 1, ...input.at.slice(1)],
+    })),
+  };
+}
+
+function writeList(value: Value & { is: "list" }, at: Path, inputs: Input[]): string {
   const nodes = nodesOnly(value.items);
   if (nodes !== undefined && nodes.length > 0) {
     inputs.push({ at, nodes: foldRuns(nodes) });
@@ -55,12 +95,28 @@ export function inputNodes(inputs: readonly Input[], limit: number): number[] | 
   const all: number[] = [];
   for (const input of inputs) {
     if (typeof input !== "object" || input === null || !Array.isArray(input.at)) return undefined;
-    const nodes = "node" in input ? [input.node] : unfoldRuns(input.nodes, limit);
+    const nodes = "node" in input
+      ? [input.node]
+      : "nodes" in input
+      ? unfoldRuns(input.nodes, limit)
+      : "failure" in input || "summary" in input
+      ? []
+      : undefined;
     if (nodes === undefined || !nodes.every((n) => Number.isInteger(n) && n >= 0)) return undefined;
     if (all.length + nodes.length > LIMITS.edges) return undefined;
     for (const node of nodes) all.push(node);
   }
   return all;
+}
+
+/** The nodes whose failures a template needs. */
+export function failureNodes(inputs: readonly Input[]): number[] {
+  return inputs.flatMap((input) => "failure" in input ? [input.failure] : []);
+}
+
+function isSound(input: Input, size: number): boolean {
+  if ("failure" in input) return isCount(input.failure, size - 1);
+  return !("summary" in input) || input.summary === true;
 }
 
 /** Whether `value`, from wherever it comes, is a template: every hole is there, for results of nodes below `size`. */
@@ -69,28 +125,28 @@ export function isTemplate(value: unknown, size: number): value is Template {
   if (typeof json !== "string" || !Array.isArray(inputs)) return false;
   const nodes = inputNodes(inputs, size);
   if (nodes === undefined || nodes.some((node) => node >= size)) return false;
+  if (!inputs.every((input) => isSound(input, size))) return false;
   try {
-    fill(JSON.parse(json), inputs, () => null);
+    fill(JSON.parse(json), inputs, { resultOf: () => null });
     return true;
   } catch {
     return false;
   }
 }
 
-/**
- * Puts results into the holes of `value` (parsed from the template's JSON; changed in place where it can be).
- * @param resultOf gives a node's result; what it throws passes through.
- */
-export function fill(
-  value: unknown,
-  inputs: readonly Input[],
-  resultOf: (node: number) => unknown,
-): unknown {
+function sourceOf(input: Input, { resultOf, failureOf, summary }: Sources): unknown {
+  if ("node" in input) return resultOf(input.node);
+  if ("nodes" in input) {
+    return (unfoldRuns(input.nodes, Infinity) ?? []).map((node) => resultOf(node));
+  }
+  return "failure" in input ? failureOf?.(input.failure) ?? null : summary ?? null;
+}
+
+/** Puts what belongs there into the holes of `value` (parsed from the template's JSON; changed in place where it can be). */
+export function fill(value: unknown, inputs: readonly Input[], sources: Sources): unknown {
   const root = { value };
   for (const input of inputs) {
-    const result = "node" in input
-      ? resultOf(input.node)
-      : (unfoldRuns(input.nodes, Infinity) ?? []).map(resultOf);
+    const result = sourceOf(input, sources);
     let holder: Record<string | number, unknown> = root;
     let key: string | number = "value";
     for (const step of input.at) {

@@ -7,28 +7,27 @@ import {
   type GivenBy,
   type Group,
   type Nothing,
+  type RunSummary,
   Signature,
 } from "./canvas.ts";
-import { compose, Position } from "./compose.ts";
+import { compensate, compose, Position } from "./compose.ts";
 import { type Definition, labelOf } from "./definition.ts";
-import {
-  definitionFromJson,
-  definitionToJson,
-  packedEdges,
-  type WorkflowJson,
-} from "./definition_json.ts";
-import { Draft, successOf } from "./draft.ts";
+import { definitionFromJson, definitionToJson, type WorkflowJson } from "./definition_json.ts";
+import { Draft, RULES, successOf, type TriggerRule } from "./draft.ts";
 import { type Duration, durationMs } from "./duration.ts";
-import { InvalidWorkflowError } from "./errors.ts";
+import { InvalidOptionError, InvalidWorkflowError } from "./errors.ts";
+import { event as namedEvent, type EventName } from "./event.ts";
+import { INPUT_EVENT } from "./fact.ts";
 import {
-  EDGE_KINDS,
   type EdgeKind,
   edgeUpstream,
   MAIN,
   type PackedEdge,
+  packedEdges,
   packEdge,
 } from "./graph.ts";
 import { checkId, quote } from "./ids.ts";
+import { isCount } from "./limits.ts";
 import { exactJson, type Path, pathText } from "./json.ts";
 import { toMermaid } from "./mermaid.ts";
 import {
@@ -37,11 +36,12 @@ import {
   payloadText,
   refuseUnknown,
   type SignatureOptions,
+  TASK_OPTIONS,
   type TaskOptions,
 } from "./options.ts";
 import { foldRuns } from "./runs.ts";
 import type { AnyTask, ResultOf, Task } from "./task.ts";
-import type { Input, Template } from "./template.ts";
+import { type Input, type Template, type Value, withFirst } from "./template.ts";
 
 /** A value of type T, or a handle of the node whose result it will be; also inside arrays and plain objects. */
 export type Arg<T> =
@@ -61,14 +61,20 @@ export interface WorkflowOptions {
   timeout?: Duration;
   /** Any JSON value, readable in hooks, tasks and status. At most 16 KiB. */
   payload?: unknown;
-  /** Options for all its tasks; a task's and a signature's own options win. */
-  defaults?: TaskOptions;
+  /** Options for all its tasks; a task's and a signature's own options win. A payload here is one that all nodes inherit. */
+  defaults?: TaskOptions & Pick<SignatureOptions, "payload">;
+  /** Nodes of it that may be queued or run at the same time. @default as many as the processor's window allows */
+  maxParallel?: number;
+  /** How long the finished run is kept; "keep": until somebody removes it. @default what the processor says, "1d" */
+  retention?: Duration | "keep";
 }
 
 export interface AfterOptions {
   /** On which end of the upstream the node runs. @default "success" */
-  on?: EdgeKind;
+  on?: "success" | "failure" | "done";
 }
+
+const AFTER_KINDS: readonly EdgeKind[] = ["success", "failure", "done"];
 
 /**
  * The nodes that {@link Workflow.add} returns: what a follower has to wait for. One, where the canvas has one end; one for
@@ -109,9 +115,9 @@ export class Node<T = unknown> {
   after(upstream: Node | readonly Node[], options: AfterOptions = {}): this {
     refuseUnknown("after option", options, ["on"]);
     const { on = "success" } = options;
-    if (!EDGE_KINDS.includes(on)) {
+    if (!AFTER_KINDS.includes(on)) {
       throw new InvalidWorkflowError(`after(…, { on: ${quote(on)} }) is unknown`, {
-        hint: `Use one of: ${EDGE_KINDS.join(", ")}.`,
+        hint: `Use one of: ${AFTER_KINDS.join(", ")}.`,
         path: "on",
       });
     }
@@ -129,6 +135,37 @@ export class Node<T = unknown> {
   /** Options of this node. */
   set(options: SignatureOptions): this {
     this.#draft.setOptions(this.index, checkSignatureOptions(options));
+    return this;
+  }
+
+  /**
+   * When it runs, by what became of the nodes it waits for; edges with an `on` of their own keep it. The result of a node
+   * that has not succeeded by then is `null`.
+   * @default "allSucceeded"
+   */
+  when(rule: TriggerRule): this {
+    if (!Object.hasOwn(RULES, rule)) {
+      throw new InvalidWorkflowError(`when(${quote(rule)}) is unknown`, {
+        hint: `Use one of: ${Object.keys(RULES).join(", ")}.`,
+        path: "when",
+      });
+    }
+    this.#draft.setRule(this.index, rule);
+    return this;
+  }
+
+  /** Its failure does not fail the workflow. What waits for its success does not run all the same. */
+  optional(): this {
+    this.#draft.setOptional(this.index);
+    return this;
+  }
+
+  /**
+   * What undoes it: when the workflow fails, is cancelled or runs out of time, `undo` runs with this node's result, if it
+   * succeeded, after what was done later has been undone.
+   */
+  compensate(undo: Canvas<T, unknown>): this {
+    compensate(this.#draft, this.index, checkCanvas(undo, "compensate"));
     return this;
   }
 
@@ -209,6 +246,9 @@ export class Workflow<Out = any> {
   readonly #draft: Draft;
   readonly #timeoutMs: number;
   readonly #payload: string | undefined;
+  readonly #maxParallel: number | undefined;
+  readonly #retentionMs: number | "keep" | undefined;
+  #input: Node<unknown> | undefined;
   /** Set when it came from JSON: nothing can be added. */
   #sealed: Definition | undefined;
   #output: Template | undefined;
@@ -220,12 +260,22 @@ export class Workflow<Out = any> {
    * @throws {InvalidOptionError} for a bad name or option.
    */
   constructor(name: string, options: WorkflowOptions = {}) {
-    refuseUnknown("workflow option", options, ["timeout", "payload", "defaults"]);
+    refuseUnknown("workflow option", options, [
+      "timeout",
+      "payload",
+      "defaults",
+      "maxParallel",
+      "retention",
+    ]);
     this.name = checkId("workflow id", name);
-    const { timeout = DEFAULT_TIMEOUT, payload, defaults = {} } = options;
+    const { timeout = DEFAULT_TIMEOUT, payload, defaults = {}, maxParallel, retention } = options;
     this.#timeoutMs = durationMs("timeout", timeout, { least: 1 });
     this.#payload = payload === undefined ? undefined : payloadText("payload", payload);
-    this.#draft = new Draft(name, checkTaskOptions(defaults));
+    this.#maxParallel = maxParallel === undefined ? undefined : checkParallel(maxParallel);
+    this.#retentionMs = retention === undefined || retention === "keep"
+      ? retention
+      : durationMs("retention", retention);
+    this.#draft = new Draft(name, checkDefaults(defaults));
   }
 
   /** How many nodes it has. */
@@ -243,17 +293,86 @@ export class Workflow<Out = any> {
   ): Node<ResultOf<Returned>> {
     this.#refuseIfSealed();
     const { taskName } = this.#checkTask(task);
-    const handles = new Handles(this.#draft, `${taskName}.args`, { isArguments: true });
-    const json = exactJson(args, `${taskName}.args`, handles.take);
+    const taken = this.#arguments(`${taskName}.args`, args);
     const signature = new Signature<unknown, unknown>(task, []);
-    return this.#handle(
-      this.#draft.addTask(
-        signature,
-        { json, inputs: handles.inputs },
-        {},
-        successOf(handles.nodes),
-      ),
+    return this.#handle(this.#draft.addTask(signature, taken.args, {}, successOf(taken.nodes)));
+  }
+
+  /** Arguments, with the nodes whose results they take. */
+  #arguments(name: string, values: readonly unknown[]): { args: Template; nodes: number[] } {
+    const handles = new Handles(this.#draft, name, { isArguments: true });
+    const json = exactJson(values, name, handles.take);
+    return { args: { json, inputs: handles.inputs }, nodes: handles.nodes };
+  }
+
+  /**
+   * Adds a node that calls `task` for each element of a list that is only known at run time (an element, then `rest`, are
+   * its arguments), each as a node of its own. Its result is the list of results, in order.
+   * Options of the node (`.set()`) hold for the calls.
+   */
+  map<First, Rest extends unknown[], Returned>(
+    task: Task<[First, ...Rest], Returned>,
+    list: Arg<readonly First[]>,
+    ...rest: { [K in keyof Rest]: Arg<Rest[K]> }
+  ): Node<ResultOf<Returned>[]> {
+    this.#refuseIfSealed();
+    const known = this.#checkTask(task);
+    const { args, nodes } = this.#arguments(`map.${known.taskName}.args`, [list, ...rest]);
+    return this.#handle(this.#draft.addMap(known, args, successOf(nodes)));
+  }
+
+  /**
+   * Adds a node in whose place another workflow runs, as a run of its own: with its own id and status, cancelled with this
+   * one. Its result is what that workflow gives.
+   * @param input what its {@link input} gives; handles are edges.
+   */
+  run<SubOut>(workflow: Workflow<SubOut>, input?: unknown): Node<SubOut> {
+    this.#refuseIfSealed();
+    if (!(workflow instanceof Workflow)) {
+      throw new InvalidWorkflowError(`wf.run needs a workflow, got ${quote(workflow)}`, {
+        hint: "Use wf.add for canvases, wf.call for tasks.",
+        path: "run",
+      });
+    }
+    const { args, nodes } = this.#arguments(
+      `run.${workflow.name}.input`,
+      input === undefined ? [] : [input],
     );
+    const all = withFirst(JSON.stringify(workflow), args);
+    return this.#handle(this.#draft.addRun(workflow.name, all, successOf(nodes)));
+  }
+
+  /**
+   * Adds a node that waits for something to happen outside: `run.send(event, data)`. Its result is the data. What was sent
+   * early is kept; of several, the first counts.
+   * @param options.timeout it fails with `TimeoutError` when nothing came so long after what it waits for. @default none
+   */
+  waitFor<Data>(
+    event: EventName<Data> | string,
+    options: { timeout?: Duration } = {},
+  ): Node<Data> {
+    this.#refuseIfSealed();
+    refuseUnknown("waitFor option", options, ["timeout"]);
+    const { timeout } = options;
+    const timeoutMs = timeout === undefined
+      ? undefined
+      : durationMs("timeout", timeout, { least: 1 });
+    const name = typeof event === "string" ? namedEvent(event).name : event.name;
+    return this.#handle(this.#draft.addEvent(checkId("event", name), timeoutMs));
+  }
+
+  /** A node whose result is what whoever runs this workflow gives it: `submit(wf, { input })`, `other.run(wf, input)`. */
+  input<T>(): Node<T> {
+    this.#refuseIfSealed();
+    this.#input ??= this.#handle(this.#draft.addEvent(INPUT_EVENT, undefined)).named(INPUT_EVENT);
+    return this.#input as Node<T>;
+  }
+
+  /** These nodes are not run: what depends on them runs with `null` for their results. */
+  skip(nodes: Node | readonly Node[]): this {
+    this.#refuseIfSealed();
+    for (const node of [nodes].flat()) this.#draft.setSkipped(indexIn(this.#draft, node, "skip"));
+    return this;
   }
 
   /**
@@ -273,36 +392,32 @@ export class Workflow<Out = any> {
     return allEdges.map((edge) => this.#handle(edgeUpstream(edge))) as AddedNodes<C>;
   }
 
-  /** Runs when the workflow fails, after everything else of it has ended. */
-  onError(canvas: Canvas<Nothing, unknown>): this {
+  /** Runs when the workflow fails, after everything else of it has ended; with a {@link RunSummary} unless it is immutable. */
+  onError(canvas: Canvas<RunSummary, unknown>): this {
     for (const node of this.#addCleanup(canvas, "failure")) this.#onError.push(node);
     return this;
   }
 
-  /** Runs always, last: after success, failure, cancel and timeout. */
-  finally(canvas: Canvas<Nothing, unknown>): this {
+  /** Runs always, last: after success, failure, cancel and timeout; with a {@link RunSummary} unless it is immutable. */
+  finally(canvas: Canvas<RunSummary, unknown>): this {
     for (const node of this.#addCleanup(canvas, "done")) this.#finally.push(node);
     return this;
   }
 
   /** @returns the added nodes that wait for the whole workflow. */
-  #addCleanup(canvas: Canvas<Nothing, unknown>, on: EdgeKind): number[] {
+  #addCleanup(canvas: AnyCanvas, on: EdgeKind): number[] {
     this.#refuseIfSealed();
     const first = this.#draft.size;
-    this.#draft.cleanup = true;
-    try {
-      this.#compose(canvas, [packEdge(MAIN, on)]);
-    } finally {
-      this.#draft.cleanup = false;
-    }
+    this.#draft.cleanup(() => this.#compose(canvas, [packEdge(MAIN, on)], { is: "summary" }));
     return Array.from({ length: this.#draft.size - first }, (_, i) => first + i);
   }
 
   /** All of the canvas or, when it cannot be built, nothing of it. */
-  #compose(canvas: AnyCanvas, after: readonly PackedEdge[]): Position {
+  #compose(canvas: AnyCanvas, after: readonly PackedEdge[], value?: Value): Position {
     const { size } = this.#draft;
+    const before = new Position(this.#draft, after, value);
     try {
-      return compose(this.#draft, checkCanvas(canvas, "canvas"), new Position(this.#draft, after));
+      return compose(this.#draft, checkCanvas(canvas, "canvas"), before);
     } catch (error) {
       this.#draft.shrinkTo(size);
       throw error;
@@ -367,14 +482,17 @@ export class Workflow<Out = any> {
     return this.#draft.seal({
       timeoutMs: this.#timeoutMs,
       payload: this.#payload,
+      ...(this.#maxParallel === undefined ? {} : { maxParallel: this.#maxParallel }),
+      ...(this.#retentionMs === undefined ? {} : { retentionMs: this.#retentionMs }),
       output: this.#output,
       extraEdges: this.#finallyLast(),
     });
   }
 
-  /** `finally` waits for the `onError` nodes too. */
+  /** `finally` waits for the `onError` nodes and the compensations too. */
   #finallyLast(): Map<number, PackedEdge[]> {
-    const edges = this.#onError.map((node) => packEdge(node, "done"));
+    const undone = this.#draft.compensationEnds.map(edgeUpstream);
+    const edges = [...this.#onError, ...undone].map((node) => packEdge(node, "done"));
     return new Map(edges.length === 0 ? [] : this.#finally.map((node) => [node, edges]));
   }
 
@@ -402,6 +520,22 @@ export class Workflow<Out = any> {
       },
     );
   }
+}
+
+function checkParallel(max: unknown): number {
+  if (isCount(max) && max >= 1) return max;
+  throw new InvalidOptionError(
+    "maxParallel",
+    `maxParallel = ${quote(max)} is not a whole number from 1`,
+    { hint: "Leave it out for no limit." },
+  );
+}
+
+function checkDefaults(defaults: SignatureOptions): SignatureOptions {
+  refuseUnknown("task option", defaults, [...TASK_OPTIONS, "payload"]);
+  const { payload, ...options } = defaults;
+  checkTaskOptions(options);
+  return payload === undefined ? options : checkSignatureOptions({ ...options, payload });
 }
 
 function parse(text: string): unknown {

@@ -2,28 +2,46 @@
  * Conducts one workflow while its tick is held here: facts come in, the scheduler says what follows, and it is done.
  * Everything in here can be thrown away at any moment; the next conductor rebuilds it from the log.
  */
-import { type Definition, policyOfNode } from "../core/definition.ts";
-import { controlKey, endKey, everythingOf, outcomeKey, parseKey } from "../core/keys.ts";
+import {
+  type Definition,
+  labelOf,
+  policyOfNode,
+  type SignatureRecord,
+} from "../core/definition.ts";
+import type { RecordedFailure } from "../core/errors.ts";
+import type { Control, Effect, Fact, FinalState, NodeEffect, WorkflowState } from "../core/fact.ts";
+import {
+  begunKey,
+  controlKey,
+  endKey,
+  everythingOf,
+  expansionKey,
+  outcomeKey,
+  parseKey,
+} from "../core/keys.ts";
 import { LIMITS } from "../core/limits.ts";
 import { factOf } from "../core/recorded.ts";
 import {
   type EndRecord,
+  type Keeping,
+  readBegun,
   readEnd,
+  readOutcomeNote,
   type RunStatus,
   writeControl,
   writeEnd,
+  writeEndNote,
+  writeFailure,
+  writeOutcomeNote,
   writeStatus,
 } from "../core/records.ts";
-import {
-  type Effect,
-  type Fact,
-  type FinalState,
-  Scheduler,
-  type WorkflowState,
-} from "../core/scheduler.ts";
+import { Scheduler, startOf } from "../core/scheduler.ts";
 import type { Cancel, Hint, Ports, TaskAddress } from "../ports.ts";
-import { DueQueue } from "./due.ts";
-import { loadFacts } from "./load.ts";
+import { statusOf } from "../runs/submission.ts";
+import { type Due, DueQueue } from "./due.ts";
+import { Family, type Pausing } from "./family.ts";
+import { type LoadedFacts, loadFacts } from "./load.ts";
+import { lookAt, overdueFailure } from "./overdue.ts";
 import { TaskMessages } from "./task_messages.ts";
 
 export interface ConductorOptions {
@@ -46,7 +64,13 @@ interface Sent {
   readonly attempt: number;
   /** Monotonic. */
   at: number;
+  /** It may begin until then; milliseconds since 1970. */
+  readonly expiresAt: number | undefined;
 }
+
+type Dispatch = NodeEffect & { is: "dispatch" };
+
+const encoder = new TextEncoder();
 
 /** Questions to the server at once when making sure. */
 const ENSURE_BATCH = 256;
@@ -57,12 +81,13 @@ export class Conductor {
   readonly definition: Definition;
   readonly submittedAt: number;
   readonly #ports: Ports;
-  readonly #options: ConductorOptions;
   readonly #events: ConductorEvents;
   readonly #messages: TaskMessages;
+  readonly #family: Family;
+  readonly #window: number;
   #scheduler: Scheduler;
   /** Due now, in the order they became so. */
-  #ready: (Effect & { is: "dispatch" })[] = [];
+  #ready: Dispatch[] = [];
   #readyFrom = 0;
   readonly #due = new DueQueue();
   readonly #sent = new Map<number, Sent>();
@@ -94,9 +119,10 @@ export class Conductor {
     this.workflow = workflow;
     this.definition = definition;
     this.submittedAt = submittedAt;
-    this.#startedAt = submittedAt;
-    this.#options = options;
+    this.#startedAt = startOf(definition, submittedAt);
+    this.#window = Math.min(options.window, definition.maxParallel ?? Infinity);
     this.#events = events;
+    this.#family = new Family(ports, workflow);
     this.#messages = new TaskMessages(definition, ports.maxRecord);
     this.#scheduler = new Scheduler(definition, workflow, submittedAt);
     // Before the log is read: what is recorded meanwhile is heard or read, or both.
@@ -112,20 +138,35 @@ export class Conductor {
   /** @param fresh nobody can have sent anything for this workflow yet. */
   async begin({ fresh }: { fresh: boolean }): Promise<void> {
     await this.#ports.hints.settled();
-    const { isUntouched } = await this.#rebuild();
-    await this.#takeOver({ isFirst: fresh && isUntouched });
+    await this.#takeOver({ fresh });
+    if (this.definition.parent !== undefined) await this.#endIfOrphan();
     // A subscription made this moment may not be known to every server yet.
     if (this.#ports.hints.spreads) {
       this.#ports.clock.after(50, () => void this.ensure(0).catch(this.#events.onTrouble));
     }
   }
 
-  /** While it is paused, nothing: what was sent before is looked for when it goes on. */
-  async #takeOver({ isFirst }: { isFirst: boolean }): Promise<void> {
+  /**
+   * Whatever another conductor has sent is in the queue or has an outcome. The queue is looked at first, then the log: an
+   * outcome is recorded before its message leaves the queue. While the run is paused, nothing is sent: this is done again
+   * when it goes on.
+   */
+  async #takeOver({ fresh }: { fresh: boolean }): Promise<void> {
+    const queued = await this.#rebuild({ fresh });
     if (this.#closed || this.#scheduler.paused) return;
+    const at = this.#ports.clock.monotonic();
+    for (const { node, attempt } of queued) {
+      if (!this.#isCurrent(node, attempt)) continue;
+      this.#sent.set(node, { attempt, at, expiresAt: this.#expiryOf(node) });
+    }
     this.#isTakingOver = false;
-    if (isFirst) this.#pump();
-    else await this.#sendWhatIsMissing(this.#takeReady());
+    this.#pump();
+  }
+
+  /** Of a node that is open. */
+  #expiryOf(node: number): number | undefined {
+    const effect = this.#scheduler.effectFor(node);
+    return effect.is === "dispatch" ? effect.expiresAt : undefined;
   }
 
   close(): void {
@@ -142,7 +183,14 @@ export class Conductor {
   get isQuiet(): boolean {
     if (this.#publishing > 0 || this.#heard !== undefined) return false;
     return this.#readyFrom === this.#ready.length || this.#scheduler.paused ||
-      this.#sent.size >= this.#options.window;
+      this.#sent.size >= this.#window;
+  }
+
+  /** Nothing can come but what its tick, a control fact or time brings: it need not be kept here. */
+  get isDormant(): boolean {
+    return this.isQuiet && this.#sent.size === 0 &&
+      (this.#scheduler.paused || !this.#isTakingOver) &&
+      this.#scheduler.children().next().done === true;
   }
 
   /** When something is to be done although nothing is heard; milliseconds since 1970. */
@@ -160,7 +208,7 @@ export class Conductor {
   /** Does what has become due. */
   async onDue(): Promise<void> {
     const now = this.#ports.clock.now();
-    if (now >= this.#deadline) await this.#recordTimeout(now);
+    if (now >= this.#deadline) await this.#recordControl({ is: "timeout" });
     this.#pump();
   }
 
@@ -181,40 +229,104 @@ export class Conductor {
       );
       changed ||= answers.includes(true);
     }
+    changed ||= await this.#ensureChildren();
     return { changed };
   }
 
   /** The queue first, then the log: an outcome is recorded before its message leaves the queue. */
   async #ensureOne(address: TaskAddress): Promise<boolean> {
     const { node, attempt } = address;
-    const { tasks, facts } = this.#ports;
-    if (await tasks.has(address)) return false;
-    const stored = await facts.read(outcomeKey(this.workflow, node, attempt));
-    if (this.#closed) return false;
-    if (stored !== undefined) {
-      this.#onHint(stored);
-      return true;
-    }
-    if (this.#sent.get(node)?.attempt !== attempt) return false;
+    const { tasks } = this.#ports;
+    if (await tasks.has(address)) return this.#giveUpIfOverdue(node, attempt);
+    if (await this.#hear(outcomeKey(this.workflow, node, attempt))) return true;
+    if (await this.#hear(expansionKey(this.workflow, node, attempt))) return true;
+    if (this.#closed || this.#sent.get(node)?.attempt !== attempt) return false;
     const key = `${this.workflow}.${node}.${attempt}`;
     this.#ports.log("debug", `task message ${key} is not in the queue, and is sent`);
-    this.#send(node, attempt);
+    this.#send(node, attempt, this.#expiryOf(node));
     return true;
+  }
+
+  /** Takes in what may not have been heard. @returns whether it is there. */
+  async #hear(key: string): Promise<boolean> {
+    const stored = await this.#ports.facts.read(key);
+    if (stored === undefined || this.#closed) return false;
+    this.#onHint(stored);
+    return true;
+  }
+
+  /** The ends of runs that take the place of nodes; and, for such a run itself, whether it is still needed. */
+  async #ensureChildren(): Promise<boolean> {
+    let changed = false;
+    for (const { node, attempt } of [...this.#scheduler.children()]) {
+      changed = await this.#hear(outcomeKey(this.workflow, node, attempt)) || changed;
+    }
+    if (this.definition.parent !== undefined) await this.#endIfOrphan();
+    return changed;
+  }
+
+  async #endIfOrphan(): Promise<void> {
+    if (this.#closed || !await this.#family.isOrphan(this.definition.parent!)) return;
+    await this.#recordControl({ is: "cancel", reason: "the run that needed it has ended" });
+  }
+
+  /** A worker that stands still cannot say that time is up. */
+  async #giveUpIfOverdue(node: number, attempt: number): Promise<boolean> {
+    const sent = this.#sent.get(node);
+    const timeoutMs = this.#timeoutOf(node);
+    if (sent?.attempt !== attempt) return false;
+    if (timeoutMs === undefined && sent.expiresAt === undefined) return false;
+    const { views, clock, tasks } = this.#ports;
+    const begun = await views.get(begunKey(this.workflow, node, attempt));
+    const { expiresAt } = sent;
+    const begunAt = begun === undefined ? undefined : readBegun(begun.data)?.at;
+    const { leaseMs } = tasks;
+    const failure = overdueFailure({ now: clock.now(), begunAt, timeoutMs, expiresAt, leaseMs });
+    if (failure === undefined || this.#closed) return false;
+    // Before the outcome: afterwards there may be a message of the next attempt.
+    await tasks.withdraw(this.workflow, node);
+    await this.#recordOutcome(node, attempt, { failure });
+    return true;
+  }
+
+  /** Only what may have one is looked into. */
+  #timeoutOf(node: number): number | undefined {
+    const text = this.definition.signatures.text(node);
+    if (!text.includes('"timeoutMs":')) return undefined;
+    return (JSON.parse(text) as SignatureRecord).timeoutMs;
+  }
+
+  /** For what no worker does. The first record stands, whoever wrote it. */
+  async #recordOutcome(
+    node: number,
+    attempt: number,
+    outcome: { result: unknown } | { failure: RecordedFailure },
+  ): Promise<void> {
+    const { facts, clock } = this.#ports;
+    const failed = "failure" in outcome;
+    const note = writeOutcomeNote({
+      is: failed ? "failed" : "succeeded",
+      startedAt: clock.now(),
+      endedAt: clock.now(),
+      sentNs: "0",
+      worker: "processor",
+    });
+    const data = failed
+      ? writeFailure(outcome.failure)
+      : encoder.encode(JSON.stringify(outcome.result));
+    const key = outcomeKey(this.workflow, node, attempt);
+    await facts.create(key, data, note);
+    await this.#hear(key);
   }
 
   /** How it stands, for people. */
   status(finishedAt?: number): RunStatus {
-    const { name, payload } = this.definition;
-    return {
-      id: this.workflow,
-      name,
+    return statusOf(this.workflow, this.definition, this.submittedAt, {
       state: this.#scheduler.workflowState,
       counts: this.#scheduler.counts(),
       round: this.#scheduler.round,
-      submittedAt: this.submittedAt,
       ...(finishedAt === undefined ? {} : { finishedAt }),
-      ...(payload === undefined ? {} : { payload: JSON.parse(payload) }),
-    };
+    });
   }
 
   /** Shows how it stands, now or at most once a second. */
@@ -239,7 +351,7 @@ export class Conductor {
     if (this.#closed) return;
     // What was recorded before a control fact counts, what came later does not: only the log knows the order.
     if (fact.is === "control") void this.#refresh().catch(this.#events.onTrouble);
-    else this.#onOutcome(fact, hint.data);
+    else this.#onNodeFact(fact, hint);
   }
 
   #knowsControl(key: string): boolean {
@@ -247,10 +359,12 @@ export class Conductor {
     return parsed?.is === "control" && parsed.n <= this.#controls;
   }
 
-  #onOutcome(fact: Fact & { is: "succeeded" | "failed" }, data: Uint8Array): void {
+  #onNodeFact(fact: Exclude<Fact, { is: "control" }>, { note, data }: Hint): void {
     const { node, attempt } = fact;
     if (this.#sent.get(node)?.attempt === attempt) this.#sent.delete(node);
-    if (fact.is === "succeeded") this.#messages.keep(node, data);
+    if (fact.is === "succeeded" && readOutcomeNote(note)?.elsewhere === undefined) {
+      this.#messages.keep(node, data);
+    }
     this.#do(this.#scheduler.apply(fact));
     this.#pump();
   }
@@ -259,6 +373,9 @@ export class Conductor {
     for (const effect of effects) {
       switch (effect.is) {
         case "dispatch":
+        case "await":
+        case "settle":
+        case "revive":
           this.#enqueue(effect);
           break;
         case "withdraw":
@@ -273,10 +390,26 @@ export class Conductor {
     }
   }
 
-  #enqueue(effect: Effect & { is: "dispatch" }): void {
-    const { node, attempt, notBefore } = effect;
-    if (notBefore > this.#ports.clock.now()) this.#due.push({ at: notBefore, node, attempt });
-    else this.#ready.push(effect);
+  #enqueue(effect: NodeEffect): void {
+    const { node, attempt } = effect;
+    const orTrouble = (doing: Promise<void>) => void doing.catch(this.#events.onTrouble);
+    switch (effect.is) {
+      case "dispatch":
+        if (effect.notBefore <= this.#ports.clock.now()) this.#ready.push(effect);
+        else this.#due.push({ at: effect.notBefore, node, attempt });
+        break;
+      case "await":
+        if (effect.until !== undefined) this.#due.push({ at: effect.until, node, attempt });
+        break;
+      case "settle":
+        orTrouble(this.#recordOutcome(node, attempt, { result: effect.data }));
+        break;
+      case "revive":
+        orTrouble(this.#family.revive(effect));
+        break;
+      default:
+        effect satisfies never;
+    }
   }
 
   /** Sends what is ready, as far as the window allows. */
@@ -286,21 +419,35 @@ export class Conductor {
     const now = this.#ports.clock.now();
     for (let due = this.#due.first; due !== undefined && due.at <= now; due = this.#due.first) {
       this.#due.pop();
-      this.#ready.push({ is: "dispatch", node: due.node, attempt: due.attempt, notBefore: 0 });
+      this.#onNodeDue(due);
     }
-    while (this.#sent.size < this.#options.window && this.#readyFrom < this.#ready.length) {
-      const { node, attempt } = this.#ready[this.#readyFrom++]!;
-      if (this.#isCurrent(node, attempt)) this.#send(node, attempt);
+    while (this.#sent.size < this.#window && this.#readyFrom < this.#ready.length) {
+      const { node, attempt, expiresAt } = this.#ready[this.#readyFrom++]!;
+      if (this.#isCurrent(node, attempt)) this.#send(node, attempt, expiresAt);
     }
     if (this.#readyFrom === this.#ready.length) this.#takeReady();
-    if (this.#state === "INITIAL") this.#setState("RUNNING");
+    if (this.#state === "INITIAL" && this.#scheduler.startAt <= now) this.#setState("RUNNING");
   }
 
-  #takeReady(): (Effect & { is: "dispatch" })[] {
-    const ready = this.#ready.slice(this.#readyFrom);
+  /** Its moment to be sent, to stop waiting for an event, or to have begun. */
+  #onNodeDue({ node, attempt }: Due): void {
+    if (!this.#scheduler.isOpen(node) || this.#scheduler.attemptOf(node) !== attempt) return;
+    if (this.#sent.get(node)?.attempt === attempt) {
+      void this.#ensureOne(this.#address(node, attempt)).catch(this.#events.onTrouble);
+      return;
+    }
+    const effect = this.#scheduler.effectFor(node);
+    if (effect.is === "dispatch") this.#ready.push(effect);
+    if (effect.is !== "await") return;
+    const { event } = policyOfNode(this.definition, node);
+    const message = `nobody sent "${event}" in time`;
+    void this.#recordOutcome(node, attempt, { failure: { name: "TimeoutError", message } })
+      .catch(this.#events.onTrouble);
+  }
+
+  #takeReady(): void {
     this.#ready = [];
     this.#readyFrom = 0;
-    return ready;
   }
 
   /** Whether this attempt is still to be made, and was not sent from here. */
@@ -309,9 +456,10 @@ export class Conductor {
       this.#sent.get(node)?.attempt !== attempt;
   }
 
-  #send(node: number, attempt: number): void {
-    const message = this.#messages.write(node, attempt, this.#scheduler);
-    this.#sent.set(node, { attempt, at: this.#ports.clock.monotonic() });
+  #send(node: number, attempt: number, expiresAt: number | undefined): void {
+    const message = this.#messages.write(node, attempt, this.#scheduler, expiresAt);
+    this.#sent.set(node, { attempt, at: this.#ports.clock.monotonic(), expiresAt });
+    if (expiresAt !== undefined) this.#due.push({ at: lookAt(expiresAt), node, attempt });
     this.#publishing++;
     this.#ports.tasks.publish(this.#address(node, attempt), message).then(
       () => this.#publishing--,
@@ -327,21 +475,37 @@ export class Conductor {
     return { queue, priority, workflow: this.workflow, node, attempt };
   }
 
-  /** Reads the whole log of this workflow anew. */
-  async #rebuild(): Promise<{ isUntouched: boolean }> {
+  /**
+   * Reads the whole log of this workflow anew.
+   * @param options.fresh nothing is in the queue, unless the log says that somebody has conducted it.
+   * @returns what was in the queue before, as far as it is to be known.
+   */
+  async #rebuild({ fresh = false }: { fresh?: boolean } = {}): Promise<TaskAddress[]> {
     this.#heard ??= [];
-    const loaded = await loadFacts(this.#ports.facts, this.workflow);
+    const { facts, tasks } = this.#ports;
+    let queued: TaskAddress[] = [];
+    let loaded = fresh || !this.#isTakingOver ? await loadFacts(facts, this.workflow) : undefined;
+    if (loaded === undefined || (this.#isTakingOver && !isUntouched(loaded))) {
+      queued = await tasks.list(this.workflow);
+      loaded = await loadFacts(facts, this.workflow);
+    }
     const scheduler = new Scheduler(this.definition, this.workflow, this.submittedAt);
     scheduler.begin();
     this.#timeouts = 0;
     let withdrawn = false;
+    let pausing: Pausing | undefined;
+    let n = 0;
     for (const fact of loaded.facts) {
-      if (fact.is === "control") this.#noteTime(fact);
+      if (fact.is === "control") {
+        n++;
+        this.#noteTime(fact);
+        const { is } = fact.control;
+        if (is === "pause" || is === "resume") pausing = { is, n };
+      }
       for (const effect of scheduler.apply(fact)) withdrawn ||= effect.is === "withdraw";
     }
     const { finished } = scheduler;
-    const isUntouched = loaded.outcomes + loaded.controls === 0;
-    if (this.#closed) return { isUntouched };
+    if (this.#closed) return [];
     this.#scheduler = scheduler;
     this.#controls = loaded.controls;
     this.#takeReady();
@@ -349,22 +513,28 @@ export class Conductor {
       if (!scheduler.isOpen(node) || scheduler.attemptOf(node) !== attempt) this.#sent.delete(node);
     }
     for (const effect of scheduler.open()) {
-      if (this.#isCurrent(effect.node, effect.attempt)) this.#enqueue(effect);
+      if (this.#sent.get(effect.node)?.attempt !== effect.attempt) this.#enqueue(effect);
     }
     if (withdrawn) await this.#withdrawStale();
+    await this.#family.keepInStep({
+      running: [...scheduler.children()],
+      abandoned: [...scheduler.abandoned()],
+      pausing,
+      reason: scheduler.reason,
+    });
     const heard = this.#heard;
     this.#heard = undefined;
     for (const hint of heard) this.#onHint(hint);
     if (finished !== undefined) await this.#finish(finished);
     else if (scheduler.finished === undefined) {
-      this.#setState(scheduler.paused ? "PAUSED" : isUntouched ? this.#state : "RUNNING");
+      this.#setState(scheduler.paused ? "PAUSED" : isUntouched(loaded) ? this.#state : "RUNNING");
     }
-    return { isUntouched };
+    return queued;
   }
 
   #noteTime({ control, at }: Fact & { is: "control" }): void {
     if (control.is === "timeout") this.#timeouts++;
-    if (control.is !== "retry") return;
+    if (control.is !== "retry" && control.is !== "rerun") return;
     this.#startedAt = at;
     this.#timeouts = 0;
   }
@@ -372,9 +542,12 @@ export class Conductor {
   /** After a control fact. */
   async #refresh(): Promise<void> {
     if (this.#heard !== undefined || this.#closed) return;
-    await this.#rebuild();
-    if (this.#isTakingOver) await this.#takeOver({ isFirst: false });
-    else this.#pump();
+    if (this.#isTakingOver) {
+      await this.#takeOver({ fresh: false });
+    } else {
+      await this.#rebuild();
+      this.#pump();
+    }
     await this.show({ now: true });
   }
 
@@ -391,26 +564,14 @@ export class Conductor {
     }
   }
 
-  /** After another conductor: what is open may have been sent, may have run, or neither. */
-  async #sendWhatIsMissing(open: readonly (Effect & { is: "dispatch" })[]): Promise<void> {
-    for (let i = 0; i < open.length && !this.#closed; i += ENSURE_BATCH) {
-      await Promise.all(
-        open.slice(i, i + ENSURE_BATCH).map(async ({ node, attempt }) => {
-          if (!this.#isCurrent(node, attempt)) return;
-          this.#sent.set(node, { attempt, at: this.#ports.clock.monotonic() });
-          await this.#ensureOne(this.#address(node, attempt));
-        }),
-      );
-    }
-    this.#pump();
-  }
-
-  async #recordTimeout(now: number): Promise<void> {
-    const { facts, random } = this.#ports;
-    const record = writeControl({ id: random.id(), at: now, control: { is: "timeout" } });
+  /**
+   * "exists" may be another conductor's timeout (a second one would end the cleanup too), or something that changes the
+   * deadline: the log is read either way, and a deadline that is still over is recorded on the next turn.
+   */
+  async #recordControl(control: Control): Promise<void> {
+    const { facts, random, clock } = this.#ports;
+    const record = writeControl({ id: random.id(), at: clock.now(), control });
     await facts.create(controlKey(this.workflow, this.#controls + 1), record);
-    // "exists" may be another conductor's timeout (a second one would end the cleanup too), or something that changes the
-    // deadline: the log is read either way, and a deadline that is still over is recorded on the next turn.
     await this.#refresh();
   }
 
@@ -432,16 +593,32 @@ export class Conductor {
       failed,
       ...(reason === undefined ? {} : { reason }),
     };
-    const written = await facts.create(endKey(this.workflow, round), writeEnd(end));
+    const written = await facts.create(endKey(this.workflow, round), writeEnd(end), this.#endNote);
     // The first terminal record is the one that counts, whoever wrote it.
     const stored = written === "exists"
       ? await facts.read(endKey(this.workflow, round))
       : undefined;
     const first = (stored === undefined ? undefined : readEnd(stored.data)) ?? end;
+    await this.#tellParent(first);
     if (this.#closed) return;
     await this.show({ now: true, finishedAt: first.at });
     this.#setState(first.state);
     this.#events.onEnd(first.state);
+  }
+
+  get #endNote(): string | undefined {
+    const { parent, retentionMs } = this.definition;
+    const keeping: Keeping | undefined = parent === undefined ? retentionMs : "parent";
+    return keeping === undefined ? undefined : writeEndNote(keeping);
+  }
+
+  async #tellParent({ state, at, failed, reason }: EndRecord): Promise<void> {
+    const { parent } = this.definition;
+    if (parent === undefined) return;
+    const why = reason ?? failed.map(({ node }) => labelOf(this.definition, node)).join(", ");
+    const attempt = this.#scheduler.parentAttempt;
+    const end = { state, at, startedAt: this.submittedAt, why };
+    await this.#family.tellParent(parent, attempt, end);
   }
 
   #setState(state: WorkflowState): void {
@@ -449,4 +626,8 @@ export class Conductor {
     this.#state = state;
     this.#events.onState(state);
   }
+}
+
+function isUntouched({ outcomes, controls }: LoadedFacts): boolean {
+  return outcomes + controls === 0;
 }

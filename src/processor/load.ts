@@ -2,10 +2,10 @@
 import type { Definition } from "../core/definition.ts";
 import { DEFINITION_VERSION, versionOf } from "../core/definition_codec.ts";
 import { type DyrygentError, InvalidWorkflowError } from "../core/errors.ts";
-import { controlsOf, definitionKey, outcomesOf } from "../core/keys.ts";
+import { controlsOf, definitionKey, outcomesOf, parseKey } from "../core/keys.ts";
 import { factOf, wholeDefinition } from "../core/recorded.ts";
 import { readOutcomeNote } from "../core/records.ts";
-import type { Fact } from "../core/scheduler.ts";
+import type { Fact } from "../core/fact.ts";
 import type { Facts, Stored } from "../ports.ts";
 
 export type LoadedDefinition =
@@ -55,8 +55,8 @@ export async function loadFacts(facts: Facts, workflow: string): Promise<LoadedF
   const outcomes = firstOutcome === undefined && firstControl === undefined
     ? []
     : await facts.scan(outcomesOf(workflow));
-  const withFailures = await Promise.all(outcomes.map((stored) => withFailure(facts, stored)));
-  const all = [...withFailures, ...controls].sort((a, b) => a.seq - b.seq);
+  const whole = await Promise.all(outcomes.map((stored) => withBody(facts, stored)));
+  const all = [...whole, ...controls].sort((a, b) => a.seq - b.seq);
   return {
     facts: all.flatMap((stored) => factOf(stored) ?? []),
     controls: controls.length,
@@ -64,8 +64,9 @@ export async function loadFacts(facts: Facts, workflow: string): Promise<LoadedF
   };
 }
 
-/** A scan brings no bodies; only failures need theirs. */
-async function withFailure(facts: Facts, stored: Stored): Promise<Stored> {
-  if (readOutcomeNote(stored.note)?.is !== "failed") return stored;
-  return await facts.readRecorded(stored.key) ?? stored;
+/** A scan brings no bodies; only failures and expansions need theirs. */
+async function withBody(facts: Facts, stored: Stored): Promise<Stored> {
+  const isNeeded = readOutcomeNote(stored.note)?.is === "failed" ||
+    parseKey(stored.key)?.is === "expansion";
+  return isNeeded ? await facts.readRecorded(stored.key) ?? stored : stored;
 }

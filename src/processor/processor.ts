@@ -49,6 +49,10 @@ const QUIET_MS = 1_000;
 const QUIET_ONCE_MS = 300;
 const NEWER_DELAY_MS = 5_000;
 const TROUBLE_DELAY_MS = 1_000;
+/** A workflow with nothing under way and nothing to do for so long is forgotten until its tick comes back. */
+const DORMANT_FROM_MS = 60_000;
+/** A tick is never away longer. */
+const LONGEST_SLEEP_MS = 3_600_000;
 /** How long a processor that stops tries to show how its workflows stand. */
 const SHOW_MS = 1_000;
 /** What was sent less long ago need not be asked for. */
@@ -407,6 +411,13 @@ export class Processor {
         conductor.dueAt - clock.now(),
       ),
     );
+    const sleepMs = Math.min(conductor.dueAt - clock.now(), LONGEST_SLEEP_MS);
+    if (conductor.isDormant && sleepMs > DORMANT_FROM_MS && this.#state === "running") {
+      // Only its tick, a control fact or time can bring anything: nothing of it is kept here.
+      void conductor.show({ now: true }).catch(() => {});
+      held.tick.giveBack(sleepMs);
+      return this.#drop(held);
+    }
     held.tick.giveBack(delayMs);
     held.parkedUntil = clock.monotonic() + delayMs;
     this.#active.delete(held);

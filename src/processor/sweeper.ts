@@ -2,10 +2,20 @@
  * A low-rate job that one of the processors does: gives a tick to every workflow that should have one and does not
  * (its submitter died in between), and removes what has been finished for long enough.
  */
+import { decodeHead } from "../core/definition_codec.ts";
 import { isId } from "../core/ids.ts";
-import { ALL_ENDS, ALL_HEADS, controlsOf, everythingOf, parseKey } from "../core/keys.ts";
-import { failureOf, parseRecord, readControl } from "../core/records.ts";
+import {
+  ALL_ENDS,
+  ALL_HEADS,
+  controlsOf,
+  definitionKey,
+  everythingOf,
+  expansionsOf,
+  parseKey,
+} from "../core/keys.ts";
+import { failureOf, parseRecord, readEndNote, readExpansion } from "../core/records.ts";
 import type { Cancel, Ports, Stored } from "../ports.ts";
+import { lastEnd } from "../runs/end.ts";
 
 const encoder = new TextEncoder();
 const SWEEP_VIEW = "sweep";
@@ -74,10 +84,10 @@ export class Sweeper {
       const workflow = parseKey(head)?.workflow;
       if (workflow === undefined || !isId(workflow) || ticking.has(workflow)) continue;
       const end = ends.get(workflow);
-      if (end === undefined || await this.#wasRetried(workflow, end)) {
+      if (end === undefined || await this.#goesOn(workflow, end)) {
         await ticks.ensure(workflow);
         revived.push(workflow);
-      } else if (this.#ports.clock.now() - end.at > this.#retentionMs) {
+      } else if (await this.#isOver(workflow, end)) {
         await this.#remove(workflow);
         removed.push(workflow);
       }
@@ -90,19 +100,37 @@ export class Sweeper {
     return { revived, removed };
   }
 
-  async #wasRetried(workflow: string, end: Stored): Promise<boolean> {
+  /** A sweep knows terminal records by their notes. Only what could have been reopened is read. */
+  async #goesOn(workflow: string, end: Stored): Promise<boolean> {
     const { facts } = this.#ports;
-    for (let seq = end.seq + 1;;) {
-      const control = await facts.next(controlsOf(workflow), seq);
-      if (control === undefined) return false;
-      if (readControl(control.data)?.control.is === "retry") return true;
-      seq = control.seq + 1;
-    }
+    if (await facts.next(controlsOf(workflow), end.seq + 1) === undefined) return false;
+    return await lastEnd(facts, workflow).then((last) => last?.reopened !== false);
   }
 
-  /** Tasks first: nothing of a removed workflow may run. */
+  /** Whether it has been kept for as long as it said. */
+  async #isOver(workflow: string, end: Stored): Promise<boolean> {
+    const keeping = readEndNote(end.note) ?? this.#retentionMs;
+    if (keeping === "keep") return false;
+    const ageMs = this.#ports.clock.now() - end.at;
+    if (keeping !== "parent") return ageMs > keeping;
+    return ageMs > this.#retentionMs && !await this.#hasParent(workflow);
+  }
+
+  /** A run in the place of another run's node is removed with that one: its results may be needed until then. */
+  async #hasParent(workflow: string): Promise<boolean> {
+    const { facts } = this.#ports;
+    const stored = await facts.read(definitionKey(workflow));
+    const parent = stored === undefined ? undefined : decodeHead(stored.data).parent;
+    return parent !== undefined && await facts.read(definitionKey(parent.workflow)) !== undefined;
+  }
+
+  /** What took the place of its nodes first: after the run itself nobody would know of it. Tasks before facts: nothing of a removed workflow may run. */
   async #remove(workflow: string): Promise<void> {
     const { facts, tasks, views } = this.#ports;
+    for (const key of await facts.keys(expansionsOf(workflow))) {
+      const expansion = readExpansion((await facts.read(key))?.data ?? new Uint8Array());
+      if (expansion !== undefined) await this.#remove(expansion.child);
+    }
     await tasks.withdraw(workflow);
     await views.remove(`wf.${workflow}`);
     await facts.purge(everythingOf(workflow));

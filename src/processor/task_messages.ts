@@ -1,9 +1,14 @@
 /** Puts task messages together: a node's signature from the definition, and of its inputs what is at hand. */
-import { type Definition, hasInputs, policyOfNode } from "../core/definition.ts";
+import { type Definition, hasInputs, labelOf, policyOfNode } from "../core/definition.ts";
 import { LIMITS } from "../core/limits.ts";
-import { type InlineResult, writeTaskContext, writeTaskMessage } from "../core/records.ts";
+import {
+  type InlineResult,
+  type MessageExtras,
+  writeTaskContext,
+  writeTaskMessage,
+} from "../core/records.ts";
 import type { Scheduler } from "../core/scheduler.ts";
-import { type Input, inputNodes } from "../core/template.ts";
+import { failureNodes, type Input, inputNodes } from "../core/template.ts";
 import { Results } from "./results.ts";
 
 /** Messages carry at most so many bytes of inputs; the worker reads the rest. */
@@ -24,10 +29,11 @@ export class TaskMessages {
   constructor(definition: Definition, maxRecord: number) {
     this.#definition = definition;
     this.#maxRecord = maxRecord;
-    const { name, payload } = definition;
+    const { name, payload, parent } = definition;
+    const depth = parent?.depth ?? 0;
     this.#context = {
-      own: writeTaskContext(name, payload, { cleanup: false }),
-      cleanup: writeTaskContext(name, payload, { cleanup: true }),
+      own: writeTaskContext(name, payload, { depth, cleanup: false }),
+      cleanup: writeTaskContext(name, payload, { depth, cleanup: true }),
     };
   }
 
@@ -49,24 +55,25 @@ export class TaskMessages {
   }
 
   /** The message of this attempt; after a node's first one its inputs are not kept for it any longer. */
-  write(node: number, attempt: number, scheduler: Scheduler): Uint8Array {
-    const message = this.#write(node, scheduler);
+  write(node: number, attempt: number, scheduler: Scheduler, expiresAt?: number): Uint8Array {
+    const message = this.#write(node, scheduler, expiresAt);
     if (attempt === 1) this.#results.release(this.#definition, node);
     return message;
   }
 
-  #write(node: number, scheduler: Scheduler): Uint8Array {
+  #write(node: number, scheduler: Scheduler, expiresAt: number | undefined): Uint8Array {
     const signature = this.#definition.signatures.bytes(node);
     const { cleanup } = policyOfNode(this.#definition, node);
     const context = cleanup === true ? this.#context.cleanup : this.#context.own;
-    const inputs = this.#inputsOf(signature);
+    const inputs = inputsOf(signature);
+    const extras = this.#extras(inputs, scheduler, expiresAt);
     const inline: InlineResult[] = [];
     const attempts: [number, number][] = [];
     let room = Math.min(
       LARGEST_INLINE,
       this.#maxRecord - signature.length - context.length,
     );
-    for (const upstream of inputs) {
+    for (const upstream of new Set(inputNodes(inputs, LIMITS.nodes))) {
       // A skipped node has no record that a worker could read: its result is null, and always comes along.
       const isSkipped = scheduler.stateOf(upstream) !== "SUCCESS";
       const data = isSkipped ? NULL : this.#results.get(upstream);
@@ -79,13 +86,41 @@ export class TaskMessages {
         if (attempt !== 1) attempts.push([upstream, attempt]);
       }
     }
-    return writeTaskMessage(signature, context, inline, attempts);
+    return writeTaskMessage(signature, context, inline, attempts, extras);
   }
 
-  /** Only when a signature has inputs is it looked into. */
-  #inputsOf(signature: Uint8Array): readonly number[] {
-    if (!hasInputs(signature)) return [];
-    const { inputs } = JSON.parse(decoder.decode(signature)) as { inputs: readonly Input[] };
-    return [...new Set(inputNodes(inputs, LIMITS.nodes))];
+  /** What the worker cannot know, for those few that want it. */
+  #extras(
+    inputs: readonly Input[],
+    scheduler: Scheduler,
+    expiresAt: number | undefined,
+  ): MessageExtras | undefined {
+    const wantsSummary = inputs.some((input) => "summary" in input);
+    const failed = wantsSummary ? scheduler.failures(LIMITS.namedFailures) : failureNodes(inputs);
+    if (!wantsSummary && failed.length === 0 && expiresAt === undefined) return undefined;
+    const { ownState: state, reason } = scheduler;
+    return {
+      ...(expiresAt === undefined ? {} : { expiresAt }),
+      failures: failed.map((node) => ({
+        node,
+        label: labelOf(this.#definition, node),
+        attempt: scheduler.attemptOf(node),
+      })),
+      ...(wantsSummary
+        ? {
+          summary: {
+            state,
+            counts: scheduler.counts(),
+            ...(reason === undefined ? {} : { reason }),
+          },
+        }
+        : {}),
+    };
   }
+}
+
+/** Only when a signature has inputs is it looked into. */
+function inputsOf(signature: Uint8Array): readonly Input[] {
+  if (!hasInputs(signature)) return [];
+  return (JSON.parse(decoder.decode(signature)) as { inputs: readonly Input[] }).inputs;
 }

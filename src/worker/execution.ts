@@ -1,37 +1,41 @@
 /** Runs a handler once: arguments in, result or failure out. Never throws and always ends, even if the handler does not. */
-import type { SignatureRecord } from "../core/definition.ts";
+import type { Definition, SignatureRecord } from "../core/definition.ts";
 import { PayloadTooLargeError, type RecordedFailure } from "../core/errors.ts";
+import { Expansion } from "../core/expansion.ts";
 import { exactJson } from "../core/json.ts";
 import { failureOf } from "../core/records.ts";
-import { fill } from "../core/template.ts";
-import type { Clock } from "../ports.ts";
+import { fill, type Sources } from "../core/template.ts";
+import type { Cancel, Clock } from "../ports.ts";
 import type { Attempt } from "./attempt.ts";
 import { runAs } from "./current_task.ts";
 import type { Handler } from "./verdict.ts";
 
 export type Executed =
   | { readonly is: "succeeded"; readonly data: Uint8Array }
+  /** A workflow takes its place. */
+  | { readonly is: "expanded"; readonly definition: Definition }
   | { readonly is: "failed"; readonly failure: RecordedFailure };
 
 export interface Execution {
   readonly handler: Handler;
   readonly signature: SignatureRecord;
   readonly attempt: Attempt;
-  readonly resultOf: (node: number) => unknown;
+  readonly sources: Sources;
   readonly clock: Clock;
   /** Bytes of the largest result. */
   readonly maxResult: number;
 }
 
 const encoder = new TextEncoder();
+const NULL = encoder.encode("null");
 
 /** Synchronous handlers cost no turn of the event loop. */
 export function execute(execution: Execution): Executed | Promise<Executed> {
-  const { signature, attempt, handler, resultOf, maxResult } = execution;
+  const { signature, attempt, handler, sources } = execution;
   try {
-    const args = fill(signature.args, signature.inputs ?? [], resultOf) as unknown[];
+    const args = fill(signature.args, signature.inputs ?? [], sources) as unknown[];
     const returned = runAs(attempt, () => call(handler, signature.calls ?? "once", args));
-    if (!isPromiseLike(returned)) return encodeResult(returned, maxResult);
+    if (!isPromiseLike(returned)) return encodeResult(returned, execution);
     return settle(execution, returned);
   } catch (error) {
     return { is: "failed", failure: failureOf(error) };
@@ -68,33 +72,43 @@ async function sequentially(items: unknown, call: (item: unknown) => unknown): P
 
 /** Whichever comes first: the handler's end, the time-out, or being cut off. */
 function settle(
-  { signature: { timeoutMs }, attempt, clock, maxResult }: Execution,
+  execution: Execution,
   returned: PromiseLike<unknown>,
 ): Promise<Executed> {
+  const { signature: { timeoutMs, softTimeoutMs }, attempt, clock } = execution;
   return new Promise((resolve) => {
-    let cancel = () => {};
+    const cancels: Cancel[] = [];
     const end = (executed: Executed) => {
-      cancel();
+      for (const cancel of cancels) cancel();
       resolve(executed);
     };
     attempt.onCutOff = (error) => end({ is: "failed", failure: failureOf(error) });
+    if (softTimeoutMs !== undefined) {
+      const error = timeoutError("softTimeout", softTimeoutMs);
+      cancels.push(clock.after(softTimeoutMs, () => attempt.abort(error)));
+    }
     if (timeoutMs !== undefined) {
-      cancel = clock.after(timeoutMs, () => {
-        const error = new Error(`ran longer than its timeout of ${timeoutMs} ms`);
-        error.name = "TimeoutError";
-        error.stack = undefined; // It would show this timer, not the handler.
-        attempt.cutOff(error);
-      });
+      const error = timeoutError("timeout", timeoutMs);
+      cancels.push(clock.after(timeoutMs, () => attempt.cutOff(error)));
     }
     Promise.resolve(returned).then(
-      (result) => end(encodeResult(result, maxResult)),
+      (result) => end(encodeResult(result, execution)),
       (error) => end({ is: "failed", failure: failureOf(error) }),
     );
   });
 }
 
+function timeoutError(option: string, ms: number): Error {
+  const error = new Error(`ran longer than its ${option} of ${ms} ms`);
+  error.name = "TimeoutError";
+  error.stack = undefined; // It would show this timer, not the handler.
+  return error;
+}
+
 /** What JSON cannot carry exactly is refused, not bent; nothing becomes null. Trying again would not help. */
-function encodeResult(result: unknown, maxResult: number): Executed {
+function encodeResult(result: unknown, { signature, maxResult }: Execution): Executed {
+  if (result instanceof Expansion) return { is: "expanded", definition: result.definition };
+  if (signature.ignoreResult === true) return { is: "succeeded", data: NULL };
   try {
     const data = encoder.encode(exactJson(result === undefined ? null : result, "result"));
     if (data.length <= maxResult) return { is: "succeeded", data };

@@ -5,6 +5,7 @@ import { LIMITS } from "../core/limits.ts";
 import { readTaskMessage, type TaskMessage } from "../core/records.ts";
 import { inputNodes } from "../core/template.ts";
 import type { TaskAddress, TaskDelivery } from "../ports.ts";
+import { BUILTIN_TASKS } from "./builtin.ts";
 
 // deno-lint-ignore no-explicit-any
 export type Handler = (...args: any[]) => unknown;
@@ -18,6 +19,8 @@ export type Verdict =
     readonly message: TaskMessage;
     /** Upstreams whose results do not come with the message. */
     readonly missing: readonly number[];
+    /** When it began matters to others: to whoever has to say that its time is up. */
+    readonly isTimed: boolean;
   }
   /** It cannot run, here or anywhere: that is its outcome. */
   | {
@@ -63,7 +66,8 @@ export function judge(
   }
   const handler = handlers.get(signature.task);
   if (handler === undefined) {
-    const known = [...handlers.keys()].slice(0, 20).join(", ");
+    const names = [...handlers.keys()].filter((name) => !BUILTIN_TASKS.has(name));
+    const known = names.slice(0, 20).join(", ");
     return fail(
       address,
       "UnknownTaskError",
@@ -71,7 +75,8 @@ export function judge(
     );
   }
   const missing = needed.filter((node) => !Object.hasOwn(message.results, node));
-  return { is: "run", address, handler, signature, message, missing };
+  const isTimed = signature.timeoutMs !== undefined || message.expiresAt !== undefined;
+  return { is: "run", address, handler, signature, message, missing, isTimed };
 }
 
 function fail(address: TaskAddress, name: string, message: string, keep = false): Verdict {

@@ -2,16 +2,31 @@
  * Takes task messages as slots get free, runs them, records each outcome, and only then acknowledges. A crash anywhere
  * repeats the task, and the second outcome is refused by the log. Knows nothing of workflows but the names in messages.
  */
+import type { NodeFailure, RunSummary } from "../core/canvas.ts";
+import type { Definition } from "../core/definition.ts";
 import { type Duration, durationMs } from "../core/duration.ts";
-import { InvalidOptionError, type RecordedFailure } from "../core/errors.ts";
+import { InvalidOptionError, type RecordedFailure, UnavailableError } from "../core/errors.ts";
+import { type Control, expiredFailure } from "../core/fact.ts";
 import { checkId, quote } from "../core/ids.ts";
-import { controlsOf, outcomeKey, parseKey } from "../core/keys.ts";
+import { begunKey, controlsOf, expansionKey, outcomeKey, parseKey } from "../core/keys.ts";
 import { DEFAULT_QUEUE, refuseUnknown } from "../core/options.ts";
-import { readControl, readOutcomeNote, writeFailure, writeOutcomeNote } from "../core/records.ts";
-import type { Control } from "../core/scheduler.ts";
+import {
+  failureOf,
+  readBegun,
+  readControl,
+  readFailure,
+  readOutcomeNote,
+  writeBegun,
+  writeFailure,
+  writeOutcomeNote,
+} from "../core/records.ts";
 import type { AnyTask } from "../core/task.ts";
+import type { Sources } from "../core/template.ts";
 import type { Cancel, Hint, Intake, Ports, TaskDelivery } from "../ports.ts";
+import { recordExpansion } from "../runs/expansion.ts";
+import { resultOf } from "../runs/results.ts";
 import { Attempt } from "./attempt.ts";
+import { BUILTIN_TASKS } from "./builtin.ts";
 import { execute, type Executed } from "./execution.ts";
 import { type Handler, judge, type Verdict } from "./verdict.ts";
 
@@ -187,10 +202,9 @@ export class Worker {
     held.startedAt = this.#ports.clock.now();
     const verdict = judge(held.task, this.#handlers);
     // The common case runs through without a turn of the event loop for each step.
-    const executed =
-      verdict.is === "run" && verdict.missing.length === 0 && held.task.deliveries === 1
-        ? this.#execute(held, verdict, new Map())
-        : this.#prepare(held, verdict);
+    const executed = verdict.is === "run" && isReady(verdict) && held.task.deliveries === 1
+      ? this.#execute(held, verdict, { resultOf: (node) => verdict.message.results[node] })
+      : this.#prepare(held, verdict);
     if (executed instanceof Promise) executed.then((done) => this.#end(held, verdict, done));
     else this.#end(held, verdict, executed);
   }
@@ -218,12 +232,11 @@ export class Worker {
           if (verdict.keep) await this.#quarantine(held, verdict.failure.message);
           return { is: "failed", failure: verdict.failure };
         case "run": {
-          const fetched = await this.#fetch(verdict);
-          const lost = held.task.deliveries > 1 &&
-            await this.#countBegin(held, verdict) > this.#maxCrashes;
-          return lost
-            ? { is: "failed", failure: workerLost(this.#maxCrashes) }
-            : await this.#execute(held, verdict, fetched);
+          const sources = await this.#fetch(verdict);
+          const failure = await this.#whyNotBegin(held, verdict);
+          return failure === undefined
+            ? await this.#execute(held, verdict, sources)
+            : { is: "failed", failure };
         }
       }
     } catch (error) {
@@ -239,39 +252,80 @@ export class Worker {
 
   async #isRecorded({ address }: Verdict & { is: "run" | "fail" }): Promise<boolean> {
     const { workflow, node, attempt } = address;
-    return await this.#ports.facts.read(outcomeKey(workflow, node, attempt)) !== undefined;
+    const [outcome, expansion] = await Promise.all([
+      this.#ports.facts.read(outcomeKey(workflow, node, attempt)),
+      this.#ports.facts.read(expansionKey(workflow, node, attempt)),
+    ]);
+    return (outcome ?? expansion) !== undefined;
+  }
+
+  /** An attempt that may have been begun before, or whose time is limited, is only begun when that is known to all. */
+  async #whyNotBegin(
+    held: InHand,
+    verdict: Verdict & { is: "run" },
+  ): Promise<RecordedFailure | undefined> {
+    const { expiresAt } = verdict.message;
+    if (held.task.deliveries === 1 && !verdict.isTimed) return undefined;
+    const now = this.#ports.clock.now();
+    const times = await this.#countBegin(held, verdict, now);
+    if (expiresAt !== undefined && now > expiresAt && times === 1) return expiredFailure(expiresAt);
+    const crashes = held.task.deliveries === 1 ? times - 1 : times;
+    return crashes > this.#maxCrashes ? workerLost(this.#maxCrashes) : undefined;
   }
 
   /** Counted outside of the message: the server's count of deliveries includes those that were given back unbegun. */
-  async #countBegin(held: InHand, { address }: Verdict & { is: "run" }): Promise<number> {
+  async #countBegin(
+    held: InHand,
+    { address }: Verdict & { is: "run" },
+    now: number,
+  ): Promise<number> {
     const { views } = this.#ports;
-    const key = `begun.${address.workflow}.${address.node}.${address.attempt}`;
-    const seen = await views.get(key);
-    const begun = 1 + (Number(new TextDecoder().decode(seen?.data)) || 0);
-    await views.put(key, encoder.encode(String(begun)));
+    const key = begunKey(address.workflow, address.node, address.attempt);
+    const seen = held.task.deliveries === 1 ? undefined : await views.get(key);
+    const times = 1 + (seen === undefined ? 0 : readBegun(seen.data)?.times ?? 0);
+    await views.put(key, writeBegun({ at: now, times }));
     held.countedAs = key;
-    return begun;
+    return times;
   }
 
-  async #fetch(
-    { address, message, missing }: Verdict & { is: "run" },
-  ): Promise<Map<number, unknown>> {
+  async #fetch({ address, message, missing }: Verdict & { is: "run" }): Promise<Sources> {
+    const { facts } = this.#ports;
     const fetched = new Map<number, unknown>();
-    await Promise.all([...new Set(missing)].map(async (node) => {
-      const key = outcomeKey(address.workflow, node, message.attempts[node] ?? 1);
-      const stored = await this.#ports.facts.readRecorded(key);
-      if (stored === undefined || readOutcomeNote(stored.note)?.is !== "succeeded") {
-        throw new Error(`the result ${key} that the task needs is not recorded`);
-      }
-      fetched.set(node, JSON.parse(new TextDecoder().decode(stored.data)));
-    }));
-    return fetched;
+    const failures = new Map<number, NodeFailure>();
+    await Promise.all([
+      ...[...new Set(missing)].map(async (node) => {
+        const key = outcomeKey(address.workflow, node, message.attempts[node] ?? 1);
+        const stored = await facts.readRecorded(key);
+        if (stored === undefined || readOutcomeNote(stored.note)?.is !== "succeeded") {
+          throw new Error(`the result ${key} that the task needs is not recorded`);
+        }
+        fetched.set(node, await resultOf(facts, stored));
+      }),
+      ...message.failures.map(async ({ node, label, attempt }) => {
+        const stored = await facts.readRecorded(outcomeKey(address.workflow, node, attempt));
+        const { name, message } = readFailure(stored?.data ?? new Uint8Array());
+        failures.set(node, { node: label, attempt, name, message });
+      }),
+    ]);
+    return {
+      resultOf: (node) => fetched.has(node) ? fetched.get(node) : message.results[node],
+      failureOf: (node) => failures.get(node),
+      summary: message.summary && {
+        id: address.workflow,
+        name: message.workflow.workflowName,
+        ...message.summary,
+        failures: message.failures.flatMap(({ node }) => failures.get(node) ?? []),
+        ...(message.workflow.workflowPayload === undefined
+          ? {}
+          : { payload: message.workflow.workflowPayload }),
+      } satisfies RunSummary,
+    };
   }
 
   #execute(
     held: InHand,
     verdict: Verdict & { is: "run" },
-    fetched: ReadonlyMap<number, unknown>,
+    sources: Sources,
   ): Executed | Promise<Executed> {
     const { handler, signature, message, address } = verdict;
     held.attempt = new Attempt(address, signature, message.workflow, (value) => {
@@ -284,7 +338,7 @@ export class Worker {
       handler,
       signature,
       attempt: held.attempt,
-      resultOf: (node) => fetched.has(node) ? fetched.get(node) : message.results[node],
+      sources,
       clock: this.#ports.clock,
       maxResult: this.#ports.maxRecord,
     });
@@ -299,7 +353,9 @@ export class Worker {
   }
 
   /** Recorded before the ack: a crash in between repeats the task, and the second outcome is refused. */
-  #record(held: InHand, { address }: Verdict & { is: "run" | "fail" }, executed: Executed): void {
+  #record(held: InHand, verdict: Verdict & { is: "run" | "fail" }, executed: Executed): void {
+    if (executed.is === "expanded") return void this.#expand(held, verdict, executed.definition);
+    const { address } = verdict;
     const { workflow, node, attempt } = address;
     const key = outcomeKey(workflow, node, attempt);
     const note = writeOutcomeNote({
@@ -313,21 +369,47 @@ export class Worker {
     this.#write(held, key, data, note);
   }
 
+  async #expand(
+    held: InHand,
+    verdict: Verdict & { is: "run" | "fail" },
+    definition: Definition,
+  ): Promise<void> {
+    const { clock, log } = this.#ports;
+    const depth = verdict.is === "run" ? verdict.message.workflow.depth : 0;
+    try {
+      await recordExpansion(this.#ports, verdict.address, depth, definition);
+    } catch (error) {
+      if (!(error instanceof UnavailableError)) {
+        const failure = { ...failureOf(error), fatal: true };
+        return this.#record(held, verdict, { is: "failed", failure });
+      }
+      log("warn", `${held.task.subject} cannot be expanded yet`, { error });
+      clock.after(UNAVAILABLE_DELAY_MS, () => {
+        if (this.#inHand.has(held)) void this.#expand(held, verdict, definition);
+      });
+      return;
+    }
+    this.#settle(held);
+  }
+
   #write(held: InHand, key: string, data: Uint8Array, note: string): void {
     // Given back meanwhile: whoever gets it next records it.
     if (!this.#inHand.has(held)) return;
     const { facts, clock, log } = this.#ports;
     facts.create(key, data, note).then(
-      () => {
-        if (this.#inHand.has(held)) held.task.ack();
-        this.#release(held);
-        if (held.countedAs !== undefined) this.#forgetCount(held.countedAs);
-      },
+      () => this.#settle(held),
       (error) => {
         log("warn", `the outcome ${key} cannot be recorded yet`, { error });
         clock.after(UNAVAILABLE_DELAY_MS, () => this.#write(held, key, data, note));
       },
     );
+  }
+
+  /** Recorded: now it may be acknowledged. */
+  #settle(held: InHand): void {
+    if (this.#inHand.has(held)) held.task.ack();
+    this.#release(held);
+    if (held.countedAs !== undefined) this.#forgetCount(held.countedAs);
   }
 
   #forgetCount(key: string): void {
@@ -391,7 +473,8 @@ export class Worker {
     );
     const controls = records.flatMap(({ data }) => readControl(data)?.control ?? []);
     // What was asked of an earlier round is over.
-    const thisRound = controls.slice(controls.findLastIndex(({ is }) => is === "retry") + 1);
+    const opening = controls.findLastIndex(({ is }) => is === "retry" || is === "rerun");
+    const thisRound = controls.slice(opening + 1);
     for (const control of thisRound) if (this.#inHand.has(held)) this.#stopIfAsked(held, control);
   }
 
@@ -423,6 +506,12 @@ export class Worker {
   }
 }
 
+/** Whether a handler can run with what is at hand. */
+function isReady({ missing, isTimed, message }: Verdict & { is: "run" }): boolean {
+  return missing.length === 0 && !isTimed && message.failures.length === 0 &&
+    message.summary === undefined;
+}
+
 /** Whether a control fact means that this node, while it runs, is to stop. */
 function stops(control: Control, node: number, isCleanup: boolean): boolean {
   switch (control.is) {
@@ -435,6 +524,8 @@ function stops(control: Control, node: number, isCleanup: boolean): boolean {
     case "pause":
     case "resume":
     case "retry":
+    case "rerun":
+    case "event":
       return false;
   }
   return control satisfies never;
@@ -450,7 +541,7 @@ function workerLost(maxCrashes: number): RecordedFailure {
 }
 
 function handlersOf(tasks: readonly AnyTask[]): ReadonlyMap<string, Handler> {
-  const handlers = new Map<string, Handler>();
+  const handlers = new Map<string, Handler>(BUILTIN_TASKS as ReadonlyMap<string, Handler>);
   for (const task of tasks) {
     if (typeof task !== "function" || typeof task.taskName !== "string") {
       throw new InvalidOptionError(

@@ -675,7 +675,7 @@ workflows("nodes of onError and finally are no part of the default output", () =
 });
 
 workflows("finally runs last, after whatever the workflow has", () => {
-  const wf = new Workflow("last").finally(chain(add.s(9, 9), group([mul.s(1), mul.s(2)])));
+  const wf = new Workflow("last").finally(chain(add.si(9, 9), group([mul.s(1), mul.s(2)])));
   wf.call(add, 1, 2);
   wf.call(add, 3, 4);
   const { order } = drive(wf, handlers);

@@ -243,7 +243,7 @@ function assertSound(definition: Definition): void {
     }
   }
   for (const node of names.keys()) assert.ok(node < graph.size);
-  fill(JSON.parse(output.json), output.inputs, () => null);
+  fill(JSON.parse(output.json), output.inputs, { resultOf: () => null });
   for (const node of inputNodes(output.inputs, graph.size)!) assert.ok(node < graph.size);
   if (payload !== undefined) JSON.parse(payload);
   for (let node = 0; node < graph.size; node++) labelOf(definition, node);

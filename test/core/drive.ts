@@ -53,7 +53,7 @@ export function drive(
   }
   const { json, inputs } = definition.output;
   const result = scheduler.finished === "SUCCESS"
-    ? fill(JSON.parse(json), inputs, (node) => resultOf(results, node))
+    ? fill(JSON.parse(json), inputs, { resultOf: (node) => resultOf(results, node) })
     : undefined;
   return { state: scheduler.finished, result, order, scheduler };
 }
@@ -69,7 +69,9 @@ function run(
   ) as SignatureRecord;
   const handler = handlers[task] as ((...args: unknown[]) => unknown) | undefined;
   if (handler === undefined) throw new Error(`there is no handler for ${task}`);
-  const filled = fill(args, inputs, (upstream) => resultOf(results, upstream)) as unknown[];
+  const filled = fill(args, inputs, {
+    resultOf: (upstream) => resultOf(results, upstream),
+  }) as unknown[];
   const result = calls === "once"
     ? handler(...filled)
     : (filled[0] as unknown[]).map((item) =>

@@ -309,6 +309,7 @@ messages("a task message is read as it was put together", () => {
           writeTaskMessage(
             bytes(JSON.stringify(signature)),
             writeTaskContext(name, payload === undefined ? undefined : JSON.stringify(payload), {
+              depth: 0,
               cleanup,
             }),
             results,
@@ -345,10 +346,11 @@ messages("fields of wrong types are taken as absent", () => {
     is: "message",
     message: {
       signature: {},
-      workflow: { workflowName: "" },
+      workflow: { workflowName: "", depth: 0 },
       isCleanup: false,
       results: {},
       attempts: {},
+      failures: [],
     },
   });
 });
@@ -356,7 +358,7 @@ messages("fields of wrong types are taken as absent", () => {
 messages("bytes that are changed anywhere never break the reader", () => {
   const message = writeTaskMessage(
     bytes('{"task":"t","args":[null]}'),
-    writeTaskContext("wf", '"ж"', { cleanup: true }),
+    writeTaskContext("wf", '"ж"', { depth: 0, cleanup: true }),
     [{ node: 0, data: bytes("1") }],
     [[0, 2]],
   );

@@ -2,9 +2,9 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { chanceOf } from "../../src/core/chance.ts";
 import {
   type Backoff,
-  chanceOf,
   decideRetry,
   type RetryOptions,
   retryPolicy,

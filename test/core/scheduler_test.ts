@@ -53,6 +53,10 @@ function shown(effect: Effect): string {
       return `withdraw ${effect.node ?? "all"}`;
     case "finish":
       return effect.state;
+    case "await":
+    case "settle":
+    case "revive":
+      return `${effect.is} ${effect.node}.${effect.attempt}`;
   }
   return effect satisfies never;
 }

@@ -25,20 +25,22 @@ test("a node alone is one hole, a list of nodes one input, other lists one for e
 test("fill puts each result into its hole, and nothing else changes", () => {
   const value = { a: [null, 1], b: null, c: "null" };
   const inputs: Input[] = [{ at: ["a", 0], node: 1 }, { at: ["b"], nodes: [[2, 4, 1]] }];
-  assert.equal(fill(value, inputs, (node) => node * 10), {
+  assert.equal(fill(value, inputs, { resultOf: (node) => node * 10 }), {
     a: [10, 1],
     b: [20, 30, 40, 50],
     c: "null",
   });
-  assert.equal(fill(null, [{ at: [], node: 1 }], () => "whole"), "whole");
-  assert.equal(fill([1], [], () => assert.unreachable()), [1]);
+  assert.equal(fill(null, [{ at: [], node: 1 }], { resultOf: () => "whole" }), "whole");
+  assert.equal(fill([1], [], { resultOf: () => assert.unreachable() }), [1]);
 });
 
 test("what fetching a result throws passes through", () => {
   assert.throws(
     () =>
-      fill([null], [{ at: [0], node: 1 }], () => {
-        throw new RangeError("gone");
+      fill([null], [{ at: [0], node: 1 }], {
+        resultOf: () => {
+          throw new RangeError("gone");
+        },
       }),
     (error: unknown) => error instanceof RangeError,
   );
@@ -58,7 +60,11 @@ test("a path that leaves the value's own shape is refused, and changes no protot
   ];
   for (const at of paths) {
     const value = { a: [null], text: "x" };
-    assert.throws(() => fill(value, [{ at, node: 0 }], () => "bad"), /leads nowhere/, `${at}`);
+    assert.throws(
+      () => fill(value, [{ at, node: 0 }], { resultOf: () => "bad" }),
+      /leads nowhere/,
+      `${at}`,
+    );
     assert.equal(value, { a: [null], text: "x" });
   }
   assert.is(({} as Record<string, unknown>).polluted, undefined);
@@ -70,7 +76,7 @@ test("a key that is an object's own is a key, whatever it is called", () => {
   const filled = fill(
     value,
     [{ at: ["__proto__"], node: 0 }, { at: ["constructor"], node: 1 }],
-    (n) => n,
+    { resultOf: (n) => n },
   );
   assert.is(JSON.stringify(filled), '{"__proto__":0,"constructor":1}');
 });

@@ -1,0 +1,109 @@
+/**
+ * Runs that take the place of another run's nodes: what the parent's conductor asks of them, and what they tell their parent.
+ * All of it is recorded once, under ids that follow from the parent's log, so that every conductor may repeat it.
+ */
+import type { Parent } from "../core/definition.ts";
+import type { FinalState } from "../core/fact.ts";
+import { definitionKey, expansionKey, outcomeKey } from "../core/keys.ts";
+import { writeExpansion, writeFailure, writeOutcomeNote } from "../core/records.ts";
+import type { Child } from "../core/scheduler.ts";
+import type { Ports } from "../ports.ts";
+import { recordControlOnce } from "../runs/control.ts";
+import { lastEnd } from "../runs/end.ts";
+
+/** The last pause or resume of a run, and which of its control facts that is. */
+export interface Pausing {
+  readonly is: "pause" | "resume";
+  readonly n: number;
+}
+
+export class Family {
+  readonly #ports: Ports;
+  readonly #workflow: string;
+  /** What was asked of children from here already. */
+  readonly #asked = new Set<string>();
+
+  constructor(ports: Ports, workflow: string) {
+    this.#ports = ports;
+    this.#workflow = workflow;
+  }
+
+  /** Tries a child that has failed again, in place of the node's task. Asked before it is recorded: a crash repeats both. */
+  async revive(
+    { node, attempt, child }: { node: number; attempt: number; child: string },
+  ): Promise<void> {
+    const { facts, clock } = this.#ports;
+    await this.#ask(child, { is: "retry", attempt }, `retry-${node}-${attempt}`);
+    const record = writeExpansion({ child, at: clock.now() });
+    await facts.create(expansionKey(this.#workflow, node, attempt), record);
+  }
+
+  /** Cancels the children that nobody waits for any more, and lets the others do as their parent does. */
+  async keepInStep(
+    { running, abandoned, pausing, reason }: {
+      running: readonly Child[];
+      abandoned: readonly Child[];
+      pausing: Pausing | undefined;
+      reason: string | undefined;
+    },
+  ): Promise<void> {
+    await Promise.all([
+      ...abandoned.map(({ run, node, attempt }) =>
+        this.#ask(
+          run,
+          { is: "cancel", reason: reason ?? `its place in ${this.#workflow} is not needed` },
+          `cancel-${node}-${attempt}`,
+        )
+      ),
+      ...(pausing === undefined ? [] : running).map(({ run }) =>
+        this.#ask(run, { is: pausing!.is }, `${pausing!.is}-${pausing!.n}`)
+      ),
+    ]);
+  }
+
+  async #ask(
+    child: string,
+    control: Parameters<typeof recordControlOnce>[2],
+    what: string,
+  ): Promise<void> {
+    const id = `${this.#workflow}:${what}`;
+    if (this.#asked.has(`${child} ${id}`)) return;
+    // A child that was removed, or is not written yet, is asked nothing.
+    if (await this.#ports.facts.read(definitionKey(child)) === undefined) return;
+    await recordControlOnce(this.#ports, child, control, id);
+    this.#asked.add(`${child} ${id}`);
+  }
+
+  /** The end of this run is the outcome of its parent's node. */
+  async tellParent(
+    parent: Parent,
+    attempt: number,
+    end: { state: FinalState; at: number; startedAt: number; why: string },
+  ): Promise<void> {
+    const { facts } = this.#ports;
+    const succeeded = end.state === "SUCCESS";
+    // Nothing is written about a run that was removed.
+    if (await facts.read(definitionKey(parent.workflow)) === undefined) return;
+    const note = writeOutcomeNote({
+      is: succeeded ? "succeeded" : "failed",
+      startedAt: end.startedAt,
+      endedAt: end.at,
+      sentNs: "0",
+      worker: "processor",
+      elsewhere: { is: "run", run: this.#workflow },
+    });
+    const data = succeeded ? new Uint8Array() : writeFailure({
+      name: "WorkflowFailedError",
+      message: `run ${this.#workflow} ended as ${end.state}: ${end.why}`,
+    });
+    await facts.create(outcomeKey(parent.workflow, parent.node, attempt), data, note);
+  }
+
+  /** Whether nobody waits for this run any more: its parent was removed, or has ended without it. */
+  async isOrphan(parent: Parent): Promise<boolean> {
+    const { facts } = this.#ports;
+    if (await facts.read(definitionKey(parent.workflow)) === undefined) return true;
+    const end = await lastEnd(facts, parent.workflow);
+    return end !== undefined && !end.reopened;
+  }
+}

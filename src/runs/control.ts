@@ -1,0 +1,43 @@
+/** Writes control facts: what clients, and runs among each other, ask of a run. Each under the next free number. */
+import type { Control } from "../core/fact.ts";
+import { controlKey, controlsOf, parseKey } from "../core/keys.ts";
+import { readControl, writeControl } from "../core/records.ts";
+import type { Ports, Stored } from "../ports.ts";
+
+/** Records `control` and wakes the run's processor. @returns what stands in the log, by this call or an earlier one of the same id. */
+export async function recordControl(
+  ports: Ports,
+  workflow: string,
+  control: Control,
+  id: string,
+): Promise<Stored> {
+  const { facts, ticks, clock } = ports;
+  const record = writeControl({ id, at: clock.now(), control });
+  let n = lastNumber(await facts.keys(controlsOf(workflow)));
+  while (await facts.create(controlKey(workflow, ++n), record) === "exists") {
+    // Ours after all, when only the answer was lost.
+    const stored = await facts.read(controlKey(workflow, n));
+    if (stored !== undefined && readControl(stored.data)?.id === id) break;
+  }
+  await ticks.wake(workflow);
+  return (await facts.read(controlKey(workflow, n)))!;
+}
+
+/** The same, once for all callers that give this id. */
+export async function recordControlOnce(
+  ports: Ports,
+  workflow: string,
+  control: Control,
+  id: string,
+): Promise<void> {
+  const known = await ports.facts.scan(controlsOf(workflow), { bodies: true });
+  if (known.some(({ data }) => readControl(data)?.id === id)) return;
+  await recordControl(ports, workflow, control, id);
+}
+
+function lastNumber(keys: readonly string[]): number {
+  return keys.reduce((last, key) => {
+    const parsed = parseKey(key);
+    return parsed?.is === "control" ? Math.max(last, parsed.n) : last;
+  }, 0);
+}

@@ -1,0 +1,40 @@
+/** Lets a run take the place of a node: the run first, then the fact that says so, which is what the parent goes by. */
+import type { Definition } from "../core/definition.ts";
+import { ConflictError, InvalidWorkflowError } from "../core/errors.ts";
+import { childRunId } from "../core/ids.ts";
+import { expansionKey } from "../core/keys.ts";
+import { LIMITS } from "../core/limits.ts";
+import { writeExpansion } from "../core/records.ts";
+import type { Ports, TaskAddress } from "../ports.ts";
+import { submitDefinition } from "./submission.ts";
+
+/**
+ * Resolves once both are durable. Safe to repeat; when an earlier execution made another workflow of it, that one stands.
+ * @param depth how many runs are above the node's.
+ * @throws {InvalidWorkflowError} when it is nested too deep, {PayloadTooLargeError}, {UnavailableError}
+ */
+export async function recordExpansion(
+  ports: Ports,
+  { workflow, node, attempt }: Pick<TaskAddress, "workflow" | "node" | "attempt">,
+  depth: number,
+  definition: Definition,
+): Promise<void> {
+  if (depth >= LIMITS.expansionDepth) {
+    throw new InvalidWorkflowError(
+      `Cannot expand node ${node} of run "${workflow}": ${LIMITS.expansionDepth} runs are above it already`,
+      {
+        hint: "A task that expands into itself needs an end.",
+        path: "expand",
+      },
+    );
+  }
+  const child = childRunId(workflow, node, attempt);
+  try {
+    const parent = { workflow, node, attempt, depth: depth + 1 };
+    await submitDefinition(ports, child, { ...definition, parent });
+  } catch (error) {
+    if (!(error instanceof ConflictError)) throw error;
+  }
+  const record = writeExpansion({ child, at: ports.clock.now() });
+  await ports.facts.create(expansionKey(workflow, node, attempt), record);
+}
