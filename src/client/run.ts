@@ -22,6 +22,7 @@ import { Node } from "../core/workflow.ts";
 import type { Ports, Stored } from "../ports.ts";
 import { recordControl } from "../runs/control.ts";
 import { type LastEnd, lastEnd } from "../runs/end.ts";
+import { removeRun } from "../runs/removal.ts";
 import { fillFrom, lastOutcome, resultOf, successOf } from "../runs/results.ts";
 import { waitFor } from "./wait.ts";
 import { type RunEvent, watch } from "./watch.ts";
@@ -167,6 +168,17 @@ export class Run<Out = unknown> {
     return this.#control({ is: "event", name, data: JSON.parse(exactJson(data ?? null, "data")) });
   }
 
+  /**
+   * Removes the run with all that is recorded about it, and the runs that took the place of its nodes. Only for a run that
+   * has ended; processors do this by themselves when its retention is over.
+   */
+  async remove(): Promise<ControlAnswer> {
+    const { state } = await this.status();
+    if (!hasEnded(state)) return { applied: false, state };
+    await removeRun(this.#ports, this.id);
+    return { applied: true, state };
+  }
+
   /** What is recorded of a node's attempts, in order: also those of earlier rounds. */
   async attempts(reference: NodeReference): Promise<AttemptStatus[]> {
     const definition = await this.#definition();
@@ -308,21 +320,24 @@ function headOrNothing(stored: Stored): Head | undefined {
   }
 }
 
+function hasEnded(state: WorkflowState): boolean {
+  return state !== "INITIAL" && state !== "RUNNING" && state !== "PAUSED";
+}
+
 /** Whether it could change anything of a run in this state. */
 function appliesIn(control: Control, state: WorkflowState): boolean {
-  const hasEnded = state !== "INITIAL" && state !== "RUNNING" && state !== "PAUSED";
   switch (control.is) {
     case "retry":
-      return hasEnded && state !== "SUCCESS";
+      return hasEnded(state) && state !== "SUCCESS";
     case "rerun":
-      return hasEnded;
+      return hasEnded(state);
     case "cancel":
     case "timeout":
     case "pause":
     case "resume":
     case "skip":
     case "event":
-      return !hasEnded;
+      return !hasEnded(state);
   }
   return control satisfies never;
 }

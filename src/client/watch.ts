@@ -22,6 +22,8 @@ export type RunEvent =
     readonly label: string;
     readonly state: NodeState;
     readonly attempt: number;
+    /** The run that takes its place, when that has begun. */
+    readonly run?: string;
   }
   | {
     readonly is: "progress";
@@ -164,7 +166,15 @@ class Story {
   #node(node: number, state: NodeState): void {
     if (this.#definition.policies[this.#definition.policyOf[node]!]!.join === true) return;
     const label = labelOf(this.#definition, node);
-    this.#events.push({ is: "node", node, label, state, attempt: this.#scheduler.attemptOf(node) });
+    const run = this.#scheduler.childOf(node);
+    this.#events.push({
+      is: "node",
+      node,
+      label,
+      state,
+      attempt: this.#scheduler.attemptOf(node),
+      ...(run === undefined ? {} : { run }),
+    });
   }
 
   #workflow(state: WorkflowState): void {

@@ -194,6 +194,11 @@ export class Scheduler {
     }
   }
 
+  /** The run that takes the node's place now. */
+  childOf(node: number): string | undefined {
+    return this.#state[node] === EXPANDED ? this.#children.get(node)?.run : undefined;
+  }
+
   /** The runs whose node was cancelled or skipped meanwhile. */
   *abandoned(): Generator<Child> {
     for (const child of this.#children.values()) {

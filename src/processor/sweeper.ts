@@ -4,18 +4,11 @@
  */
 import { decodeHead } from "../core/definition_codec.ts";
 import { isId } from "../core/ids.ts";
-import {
-  ALL_ENDS,
-  ALL_HEADS,
-  controlsOf,
-  definitionKey,
-  everythingOf,
-  expansionsOf,
-  parseKey,
-} from "../core/keys.ts";
-import { failureOf, parseRecord, readEndNote, readExpansion } from "../core/records.ts";
+import { ALL_ENDS, ALL_HEADS, controlsOf, definitionKey, parseKey } from "../core/keys.ts";
+import { failureOf, parseRecord, readEndNote } from "../core/records.ts";
 import type { Cancel, Ports, Stored } from "../ports.ts";
 import { lastEnd } from "../runs/end.ts";
+import { removeRun } from "../runs/removal.ts";
 
 const encoder = new TextEncoder();
 const SWEEP_VIEW = "sweep";
@@ -88,7 +81,7 @@ export class Sweeper {
         await ticks.ensure(workflow);
         revived.push(workflow);
       } else if (await this.#isOver(workflow, end)) {
-        await this.#remove(workflow);
+        await removeRun(this.#ports, workflow);
         removed.push(workflow);
       }
     }
@@ -122,18 +115,6 @@ export class Sweeper {
     const stored = await facts.read(definitionKey(workflow));
     const parent = stored === undefined ? undefined : decodeHead(stored.data).parent;
     return parent !== undefined && await facts.read(definitionKey(parent.workflow)) !== undefined;
-  }
-
-  /** What took the place of its nodes first: after the run itself nobody would know of it. Tasks before facts: nothing of a removed workflow may run. */
-  async #remove(workflow: string): Promise<void> {
-    const { facts, tasks, views } = this.#ports;
-    for (const key of await facts.keys(expansionsOf(workflow))) {
-      const expansion = readExpansion((await facts.read(key))?.data ?? new Uint8Array());
-      if (expansion !== undefined) await this.#remove(expansion.child);
-    }
-    await tasks.withdraw(workflow);
-    await views.remove(`wf.${workflow}`);
-    await facts.purge(everythingOf(workflow));
   }
 }
 

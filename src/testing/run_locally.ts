@@ -4,7 +4,8 @@
  */
 import { Run } from "../client/run.ts";
 import { submit, type Submittable } from "../client/submit.ts";
-import { labelOf } from "../core/definition.ts";
+import { type Definition, labelOf } from "../core/definition.ts";
+import { definitionToJson } from "../core/definition_json.ts";
 import { WorkflowFailedError } from "../core/errors.ts";
 import { checkId } from "../core/ids.ts";
 import { definitionKey, outcomesOf, parseKey } from "../core/keys.ts";
@@ -28,6 +29,10 @@ export interface RunLocallyOptions {
   concurrency?: number;
   /** The run's id. @default "local" */
   id?: string;
+  /** What the workflow's `input()` gives; any JSON. */
+  input?: unknown;
+  /** What is sent to it, by the event's name. */
+  events?: Readonly<Record<string, unknown>>;
   /** Where to say what people may want to know. @default nowhere */
   log?: Log;
 }
@@ -52,13 +57,16 @@ export async function runLocally<Out>(
   target: Submittable<Out>,
   options: RunLocallyOptions,
 ): Promise<LocalRun<Out>> {
-  refuseUnknown("option", options, ["tasks", "concurrency", "id", "log"]);
+  refuseUnknown("option", options, ["tasks", "concurrency", "id", "input", "events", "log"]);
   const id = checkId("workflow id", options.id ?? "local");
   const clock = new VirtualClock();
   const ports = memoryPorts({ clock, random: new SeededRandom(1), log: options.log ?? (() => {}) });
   const running = new Running(options.tasks);
-  const run = new Run<Out>(ports, await submit(ports, target, { id }));
-  const queues = await queuesOf(ports, id);
+  const { input, events = {} } = options;
+  const said = input === undefined ? { id } : { id, input };
+  const run = new Run<Out>(ports, await submit(ports, target, said));
+  for (const [name, data] of Object.entries(events)) await run.send<unknown>(name, data);
+  const queues = await queuesOf(ports, id, options.tasks);
   const worker = new Worker(ports, {
     tasks: running.tasks,
     queues,
@@ -161,14 +169,17 @@ async function failureOf(run: Run<unknown>): Promise<WorkflowFailedError | undef
   }
 }
 
-async function definitionIn(ports: Ports, id: string) {
+async function definitionIn(ports: Ports, id: string): Promise<Definition> {
   const head = await ports.facts.read(definitionKey(id));
   return wholeDefinition(id, head!.data, (key) => ports.facts.read(key));
 }
 
-async function queuesOf(ports: Ports, id: string): Promise<string[]> {
-  const { policies } = await definitionIn(ports, id);
-  return [...new Set([DEFAULT_QUEUE, ...policies.map(({ queue }) => queue)])];
+/** Those of its nodes, of the nodes that may come to take their place, and of the tasks. */
+async function queuesOf(ports: Ports, id: string, tasks: readonly AnyTask[]): Promise<string[]> {
+  const text = JSON.stringify(definitionToJson(await definitionIn(ports, id)));
+  const mentioned = [...text.matchAll(/"queue":"([\w-]{1,64})"/g)].map(([, queue]) => queue!);
+  const ofTasks = tasks.flatMap(({ options }) => options.queue ?? []);
+  return [...new Set([DEFAULT_QUEUE, ...mentioned, ...ofTasks])];
 }
 
 async function orderOf(ports: Ports, id: string): Promise<string[]> {

@@ -1,0 +1,19 @@
+/** Removes a run that is over, so that nothing of it is left. Whether it is over, the caller decides. */
+import { everythingOf, expansionsOf } from "../core/keys.ts";
+import { readExpansion } from "../core/records.ts";
+import type { Ports } from "../ports.ts";
+
+/**
+ * What took the place of its nodes first: after the run itself nobody would know of it. Tasks before facts: nothing of a
+ * removed run may be executed.
+ */
+export async function removeRun(ports: Ports, workflow: string): Promise<void> {
+  const { facts, tasks, views } = ports;
+  for (const key of await facts.keys(expansionsOf(workflow))) {
+    const expansion = readExpansion((await facts.read(key))?.data ?? new Uint8Array());
+    if (expansion !== undefined) await removeRun(ports, expansion.child);
+  }
+  await tasks.withdraw(workflow);
+  await views.remove(`wf.${workflow}`);
+  await facts.purge(everythingOf(workflow));
+}
