@@ -11,6 +11,7 @@ import type { FinalState } from "./fact.ts";
 import { quote } from "./ids.ts";
 import type { Counts } from "./node_state.ts";
 import { checkSignatureOptions, type SignatureOptions, type TaskOptions } from "./options.ts";
+import type { StandardSchema } from "./standard_schema.ts";
 
 /** The type of "no previous result". */
 export interface Nothing {
@@ -107,6 +108,8 @@ export abstract class Canvas<In, Out> {
 export interface TaskReference {
   readonly taskName: string;
   readonly options: TaskOptions;
+  /** Of its list of arguments. */
+  readonly input?: StandardSchema | undefined;
 }
 
 /** How a signature's arguments are used: one call, or one call for each item of its only argument. */
@@ -300,12 +303,18 @@ export function chord(header: readonly AnyCanvas[], body: AnyCanvas): Chord<unkn
 
 // deno-lint-ignore no-explicit-any
 type Callable = TaskReference & ((...args: any[]) => unknown);
-type Returned<T extends Callable> = Awaited<ReturnType<T>>;
+/** What a task's signatures take, and their result: its schemas may make them differ from the function's. */
+type GivenTo<T extends Callable> = T extends { si(...args: infer Given extends unknown[]): unknown }
+  ? Given
+  : Parameters<T>;
+// deno-lint-ignore no-explicit-any
+type Returned<T extends Callable> = T extends { si(...args: any[]): infer S } ? GivenBy<S>
+  : Awaited<ReturnType<T>>;
 
 /** One task that calls `task` for every item, one after the other, and gives the list of results. */
 export function map<T extends Callable>(
   task: T,
-  items: NoInfer<readonly Parameters<T>[0][]>,
+  items: NoInfer<readonly GivenTo<T>[0][]>,
 ): Signature<unknown, Returned<T>[]> {
   return new Signature(task, [checkItems(items, "map")], { immutable: true, calls: "map" });
 }
@@ -313,7 +322,7 @@ export function map<T extends Callable>(
 /** Like {@link map}; each item is the list of arguments of one call. */
 export function starmap<T extends Callable>(
   task: T,
-  items: NoInfer<readonly Parameters<T>[]>,
+  items: NoInfer<readonly GivenTo<T>[]>,
 ): Signature<unknown, Returned<T>[]> {
   return new Signature(task, [checkItems(items, "starmap")], { immutable: true, calls: "starmap" });
 }
@@ -321,7 +330,7 @@ export function starmap<T extends Callable>(
 /** A group of starmaps of at most `size` calls each: many small calls as fewer tasks. */
 export function chunks<T extends Callable>(
   task: T,
-  items: NoInfer<readonly Parameters<T>[]>,
+  items: NoInfer<readonly GivenTo<T>[]>,
   size: number,
 ): Group<unknown, Returned<T>[][]> {
   if (!Number.isInteger(size) || size < 1) {
@@ -333,7 +342,7 @@ export function chunks<T extends Callable>(
   const all = checkItems(items, "chunks");
   const members: AnyCanvas[] = [];
   for (let i = 0; i < all.length; i += size) {
-    members.push(starmap(task, all.slice(i, i + size) as Parameters<T>[]));
+    members.push(starmap(task, all.slice(i, i + size) as GivenTo<T>[]));
   }
   return new Group(members);
 }

@@ -25,6 +25,7 @@ import { LIMITS } from "./limits.ts";
 import { inherit, type Policy, policyOf, type SignatureOptions } from "./options.ts";
 import { durationMs } from "./duration.ts";
 import { exactJson } from "./json.ts";
+import type { StandardSchema } from "./standard_schema.ts";
 import { type Template, withFirst } from "./template.ts";
 
 /** What a node does when it runs. */
@@ -39,6 +40,8 @@ type Work =
 interface DraftNode {
   readonly work: Work;
   readonly args: Template;
+  /** Of the list of arguments. */
+  readonly input: StandardSchema | undefined;
   options: SignatureOptions;
   readonly cleanup: boolean;
   readonly side: boolean;
@@ -84,7 +87,7 @@ export class Draft {
   ): number {
     const { task, calls } = signature;
     const merged = inherit(this.defaults, { ...task.options, ...options });
-    return this.#add({ is: "task", task: task.taskName, calls }, args, merged, edges);
+    return this.#add({ is: "task", task: task.taskName, calls }, args, merged, edges, task.input);
   }
 
   /** A node that calls `task` for each element of the list that its arguments begin with. */
@@ -114,6 +117,7 @@ export class Draft {
     args: Template,
     options: SignatureOptions,
     edges: readonly PackedEdge[],
+    input?: StandardSchema,
   ): number {
     if (this.#nodes.length >= LIMITS.nodes) {
       throw new InvalidWorkflowError(
@@ -127,6 +131,7 @@ export class Draft {
     return this.#nodes.push({
       work,
       args,
+      input,
       options,
       cleanup: this.#isCleanup,
       side: this.#isAside,
@@ -232,6 +237,15 @@ export class Draft {
   nameOf(node: number): string {
     const work = this.#nodes[node]?.work;
     return this.#names.get(node) ?? `${work === undefined ? "node" : workName(work)}-${node}`;
+  }
+
+  /** The schemas of arguments, of those nodes whose task has one. */
+  inputSchemas(): Map<number, StandardSchema> {
+    const schemas = new Map<number, StandardSchema>();
+    this.#nodes.forEach(({ input }, node) => {
+      if (input !== undefined) schemas.set(node, input);
+    });
+    return schemas;
   }
 
   /**

@@ -3,7 +3,8 @@ import { type Nothing, Signature } from "./canvas.ts";
 import { InvalidOptionError } from "./errors.ts";
 import type { Expansion } from "./expansion.ts";
 import { checkTaskName, quote } from "./ids.ts";
-import { checkTaskOptions, type TaskOptions } from "./options.ts";
+import { checkTaskOptions, refuseUnknown, TASK_OPTIONS, type TaskOptions } from "./options.ts";
+import { checkSchema, type StandardSchema } from "./standard_schema.ts";
 
 /** What arrives of a handler's return value: promises settle, nothing becomes `null`, what expands gives its own result. */
 export type ResultOf<Returned> = [Awaited<Returned>] extends [void] ? null
@@ -13,22 +14,45 @@ type Unexpanded<T> = T extends Expansion<infer Out> ? Out : T;
 type Tail<Args extends readonly unknown[]> = Args extends readonly [unknown?, ...infer Rest] ? Rest
   : [];
 
-/** A task is still its function: call it in unit tests. With `.s` and `.si` it makes signatures. */
-export interface Task<Args extends unknown[], Returned> {
+/**
+ * A task is still its function: call it in unit tests. With `.s` and `.si` it makes signatures.
+ * Where schemas change what they check, signatures take `Given` and their result is `Kept`; else these are the function's.
+ */
+export interface Task<
+  Args extends unknown[],
+  Returned,
+  Given extends unknown[] = Args,
+  Kept = Returned,
+> {
   (...args: Args): Returned;
   /** What workers know it by. */
   readonly taskName: string;
   readonly options: TaskOptions;
+  /** Of the list of arguments. */
+  readonly input: StandardSchema | undefined;
+  /** Of the result. */
+  readonly output: StandardSchema | undefined;
   /** A signature: this task with all its arguments. */
-  s(...args: Args): Signature<Nothing, ResultOf<Returned>>;
+  s(...args: Given): Signature<Nothing, ResultOf<Kept>>;
   /** A partial signature: the previous result becomes the first argument, these follow. */
-  s(...args: Tail<Args>): Signature<Args[0], ResultOf<Returned>>;
+  s(...args: Tail<Given>): Signature<Given[0], ResultOf<Kept>>;
   /** An immutable signature: it takes no previous result. */
-  si(...args: Args): Signature<unknown, ResultOf<Returned>>;
+  si(...args: Given): Signature<unknown, ResultOf<Kept>>;
 }
 
 // deno-lint-ignore no-explicit-any
 export type AnyTask = Task<any, any>;
+
+/** What a task's arguments and its result must be. Workers check it; the function called directly is not checked. */
+export interface TaskSchemas<Given, Args, Fits, Kept> {
+  /**
+   * A schema of the list of arguments, e.g. `z.tuple([z.url()])`. The handler gets what it gives (defaults, coercions).
+   * Arguments that are known are checked when a workflow is submitted. @default anything
+   */
+  input?: StandardSchema<Given, Args>;
+  /** A schema of the result; what it gives is what is recorded. @default anything */
+  output?: StandardSchema<Fits, Kept>;
+}
 
 /**
  * Makes a task of a function. Arguments and results travel as JSON.
@@ -39,18 +63,29 @@ export function task<Args extends unknown[], Returned>(
   name: string,
   handler: (...args: Args) => Returned,
 ): Task<Args, Returned>;
-export function task<Args extends unknown[], Returned>(
+export function task<
+  Args extends unknown[],
+  Returned extends Fits | PromiseLike<Fits>,
+  Given extends unknown[] = Args,
+  Fits = unknown,
+  Kept = Returned,
+>(
   name: string,
-  options: TaskOptions,
+  options: TaskOptions & TaskSchemas<Given, Args, Fits, Kept>,
   handler: (...args: Args) => Returned,
-): Task<Args, Returned>;
-export function task<Args extends unknown[], Returned>(
+): Task<Args, Returned, Given, Kept>;
+export function task(
   name: string,
-  ...rest: [(...args: Args) => Returned] | [TaskOptions, (...args: Args) => Returned]
-): Task<Args, Returned> {
+  ...rest: [(...args: unknown[]) => unknown] | [
+    TaskOptions & TaskSchemas<unknown, unknown, unknown, unknown>,
+    (...args: unknown[]) => unknown,
+  ]
+): AnyTask {
   const [given, handler] = rest.length === 1 ? [{}, rest[0]] : rest;
   const taskName = checkTaskName(name);
-  const options = checkTaskOptions(given);
+  refuseUnknown("task option", given, [...TASK_OPTIONS, "input", "output"]);
+  const { input, output, ...others } = given;
+  const options = checkTaskOptions(others);
   if (typeof handler !== "function") {
     throw new InvalidOptionError(
       "handler",
@@ -60,10 +95,15 @@ export function task<Args extends unknown[], Returned>(
       },
     );
   }
-  const callable = (...args: Args): Returned => handler(...args);
-  const reference = Object.assign(callable, { taskName, options });
+  const callable = (...args: unknown[]) => handler(...args);
+  const reference = Object.assign(callable, {
+    taskName,
+    options,
+    input: checkSchema("input", input),
+    output: checkSchema("output", output),
+  });
   return Object.assign(reference, {
     s: (...args: unknown[]) => new Signature<never, never>(reference, args),
     si: (...args: unknown[]) => new Signature<never, never>(reference, args, { immutable: true }),
-  }) as unknown as Task<Args, Returned>;
+  }) as unknown as AnyTask;
 }

@@ -40,6 +40,7 @@ import {
   type TaskOptions,
 } from "./options.ts";
 import { foldRuns } from "./runs.ts";
+import type { StandardSchema } from "./standard_schema.ts";
 import type { AnyTask, ResultOf, Task } from "./task.ts";
 import { type Input, type Template, type Value, withFirst } from "./template.ts";
 
@@ -287,10 +288,11 @@ export class Workflow<Out = any> {
    * Adds a node that calls `task`. Handles among the arguments (also inside arrays and objects) are edges.
    * @throws {InvalidWorkflowError} for arguments that JSON cannot carry, with the path.
    */
-  call<Args extends unknown[], Returned>(
-    task: Task<Args, Returned>,
-    ...args: { [K in keyof Args]: Arg<Args[K]> }
-  ): Node<ResultOf<Returned>> {
+  call<Given extends unknown[], Kept>(
+    // deno-lint-ignore no-explicit-any
+    task: Task<any, any, Given, Kept>,
+    ...args: { [K in keyof Given]: Arg<Given[K]> }
+  ): Node<ResultOf<Kept>> {
     this.#refuseIfSealed();
     const { taskName } = this.#checkTask(task);
     const taken = this.#arguments(`${taskName}.args`, args);
@@ -494,6 +496,11 @@ export class Workflow<Out = any> {
     const undone = this.#draft.compensationEnds.map(edgeUpstream);
     const edges = [...this.#onError, ...undone].map((node) => packEdge(node, "done"));
     return new Map(edges.length === 0 ? [] : this.#finally.map((node) => [node, edges]));
+  }
+
+  /** The schemas of its tasks' arguments, by node. They do not travel: a workflow that was read from JSON has none. */
+  inputSchemas(): ReadonlyMap<number, StandardSchema> {
+    return this.#draft.inputSchemas();
   }
 
   #handle<T>(node: number): Node<T> {

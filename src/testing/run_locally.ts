@@ -99,6 +99,8 @@ class Running {
       Object.assign((...args: unknown[]) => this.#call(task, args), {
         taskName: task.taskName,
         options: task.options,
+        input: task.input,
+        output: task.output,
       }) as unknown as AnyTask
     );
   }

@@ -4,9 +4,11 @@ import { PayloadTooLargeError, type RecordedFailure } from "../core/errors.ts";
 import { Expansion } from "../core/expansion.ts";
 import { exactJson } from "../core/json.ts";
 import { failureOf } from "../core/records.ts";
+import { isPromiseLike, ValidationError } from "../core/standard_schema.ts";
 import { fill, type Sources } from "../core/template.ts";
 import type { Cancel, Clock } from "../ports.ts";
 import type { Attempt } from "./attempt.ts";
+import { callHandler } from "./checked_call.ts";
 import { runAs } from "./current_task.ts";
 import type { Handler } from "./verdict.ts";
 
@@ -28,6 +30,7 @@ export interface Execution {
 
 const encoder = new TextEncoder();
 const NULL = encoder.encode("null");
+const ONCE = { calls: "once", index: 0 } as const;
 
 /** Synchronous handlers cost no turn of the event loop. */
 export function execute(execution: Execution): Executed | Promise<Executed> {
@@ -38,8 +41,17 @@ export function execute(execution: Execution): Executed | Promise<Executed> {
     if (!isPromiseLike(returned)) return encodeResult(returned, execution);
     return settle(execution, returned);
   } catch (error) {
-    return { is: "failed", failure: failureOf(error) };
+    return failed(error);
   }
+}
+
+/** What does not fit a schema will not fit it the next time. */
+function failed(error: unknown): Executed {
+  const failure = failureOf(error);
+  return {
+    is: "failed",
+    failure: error instanceof ValidationError ? { ...failure, fatal: true } : failure,
+  };
 }
 
 function call(
@@ -49,22 +61,31 @@ function call(
 ): unknown {
   switch (calls) {
     case "once":
-      return handler(...args);
+      return callHandler(handler, args, ONCE);
     case "map":
-      return sequentially(args[0], (item) => handler(item));
+      return sequentially(
+        args[0],
+        (item, index) => callHandler(handler, [item], { calls, index }),
+      );
     case "starmap":
-      return sequentially(args[0], (item) => handler(...(item as unknown[])));
+      return sequentially(
+        args[0],
+        (item, index) => callHandler(handler, item as unknown[], { calls, index }),
+      );
   }
   return calls satisfies never;
 }
 
-async function sequentially(items: unknown, call: (item: unknown) => unknown): Promise<unknown[]> {
+async function sequentially(
+  items: unknown,
+  call: (item: unknown, index: number) => unknown,
+): Promise<unknown[]> {
   if (!Array.isArray(items)) {
     throw new TypeError(`map and starmap need a list, got ${typeof items}`);
   }
   const results: unknown[] = [];
-  for (const item of items) {
-    const result = await call(item);
+  for (const [index, item] of items.entries()) {
+    const result = await call(item, index);
     results.push(result === undefined ? null : result);
   }
   return results;
@@ -93,7 +114,7 @@ function settle(
     }
     Promise.resolve(returned).then(
       (result) => end(encodeResult(result, execution)),
-      (error) => end({ is: "failed", failure: failureOf(error) }),
+      (error) => end(failed(error)),
     );
   });
 }
@@ -121,9 +142,4 @@ function encodeResult(result: unknown, { signature, maxResult }: Execution): Exe
   } catch (error) {
     return { is: "failed", failure: { ...failureOf(error), fatal: true } };
   }
-}
-
-function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null &&
-    typeof (value as PromiseLike<unknown>).then === "function";
 }

@@ -3,12 +3,18 @@ import type { SignatureRecord } from "../core/definition.ts";
 import type { RecordedFailure } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { readTaskMessage, type TaskMessage } from "../core/records.ts";
+import type { StandardSchema } from "../core/standard_schema.ts";
 import { inputNodes } from "../core/template.ts";
 import type { TaskAddress, TaskDelivery } from "../ports.ts";
 import { BUILTIN_TASKS } from "./builtin.ts";
 
-// deno-lint-ignore no-explicit-any
-export type Handler = (...args: any[]) => unknown;
+/** A task as a worker needs it. */
+export interface Handler {
+  // deno-lint-ignore no-explicit-any
+  (...args: any[]): unknown;
+  readonly input?: StandardSchema | undefined;
+  readonly output?: StandardSchema | undefined;
+}
 
 export type Verdict =
   | {
