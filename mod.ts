@@ -3,7 +3,8 @@
  *
  * @module
  */
-export { type AnyTask, type ResultOf, type Task, task } from "./src/core/task.ts";
+export { type AnyTask, type ResultOf, type Task, task, type TaskSchemas } from "./src/core/task.ts";
+export type { SchemaIssue, SchemaResult, StandardSchema } from "./src/core/standard_schema.ts";
 export {
   type AnyCanvas,
   Canvas,
@@ -44,6 +45,7 @@ export type { Policy, SignatureOptions, TaskOptions } from "./src/core/options.t
 export type { Backoff, RetryOptions, RetryPolicy } from "./src/core/retry.ts";
 export type { Duration } from "./src/core/duration.ts";
 export type { RunStatus } from "./src/core/records.ts";
+export type { AnnouncedTask, LiveProcessor, LiveWorker } from "./src/core/presence.ts";
 export type { FinalState, WorkflowState } from "./src/core/fact.ts";
 export type { Counts, NodeState } from "./src/core/node_state.ts";
 export {
@@ -71,5 +73,7 @@ export type { AttemptStatus, ControlAnswer, NodeReference, Run } from "./src/cli
 export type { RunEvent } from "./src/client/watch.ts";
 export type { ListOptions } from "./src/client/list.ts";
 export type { SubmitOptions, Submittable } from "./src/client/submit.ts";
+export type { DedupeOptions } from "./src/client/dedupe.ts";
+export type { UnknownTasks } from "./src/client/known_tasks.ts";
 export { Dyrygent, type DyrygentOptions } from "./src/dyrygent.ts";
 export type { Log, LogLevel } from "./src/ports.ts";

@@ -1,12 +1,15 @@
-/** The library on one connection: workers, processors and runs, all of one namespace. Holds no state of its own. */
+/** The library on one connection: workers, processors and runs, all of one namespace. Keeps nothing that could not be read again. */
 import type { NatsConnection } from "@nats-io/nats-core";
+import { KnownTasks } from "./client/known_tasks.ts";
 import { list, type ListOptions } from "./client/list.ts";
+import { liveProcessors, liveWorkers } from "./client/live.ts";
 import { Run } from "./client/run.ts";
 import { submit, type SubmitOptions, type Submittable } from "./client/submit.ts";
 import { type Duration, durationMs } from "./core/duration.ts";
 import { InvalidOptionError } from "./core/errors.ts";
 import { checkId, quote } from "./core/ids.ts";
 import { refuseUnknown } from "./core/options.ts";
+import type { LiveProcessor, LiveWorker } from "./core/presence.ts";
 import type { RunStatus } from "./core/records.ts";
 import { natsPorts } from "./nats/open.ts";
 import type { Log, Ports } from "./ports.ts";
@@ -37,11 +40,13 @@ const consoleLog: Log = (level, message) => {
 /** Everything starts here: {@link Dyrygent.open}. */
 export class Dyrygent {
   readonly #ports: Ports;
+  readonly #knownTasks: KnownTasks;
   readonly namespace: string;
 
   /** For adapters other than NATS; users call {@link open}. */
   constructor(ports: Ports, namespace: string) {
     this.#ports = ports;
+    this.#knownTasks = new KnownTasks(ports);
     this.namespace = namespace;
   }
 
@@ -108,9 +113,11 @@ export class Dyrygent {
    * Submits a workflow, a canvas or a signature. Returns when it is durable.
    * The same id with the same content is the same run, so that a submit may be repeated.
    * @throws {InvalidWorkflowError}, {CycleError}, {ConflictError}, {PayloadTooLargeError}, {UnavailableError}
+   * @throws {NotFoundError} with `unknownTasks: "refuse"`, when no live worker serves a task
    */
   async submit<Out>(target: Submittable<Out>, options: SubmitOptions = {}): Promise<Run<Out>> {
-    return new Run<Out>(this.#ports, await submit(this.#ports, target, options));
+    const { id, deduplicated } = await submit(this.#ports, target, options, this.#knownTasks);
+    return new Run<Out>(this.#ports, id, { deduplicated });
   }
 
   /** A run by its id. Whether it exists shows in its methods (`NotFoundError`). @throws {InvalidOptionError} */
@@ -119,8 +126,22 @@ export class Dyrygent {
     return new Run<Out>(this.#ports, checkId("workflow id", id));
   }
 
-  /** The runs there are, in no particular order, as they stood at most a second ago. */
+  /**
+   * The runs there are, in the order of their ids, as they stood at most a second ago.
+   * Pages: `limit`, and `after` with the last id of the page before.
+   * @throws {InvalidOptionError}, {UnavailableError} when it is iterated
+   */
   list(options: ListOptions = {}): AsyncGenerator<RunStatus, void, void> {
     return list(this.#ports, options);
+  }
+
+  /** The workers that run now, in the order of their ids. @throws {UnavailableError} */
+  workers(): Promise<LiveWorker[]> {
+    return liveWorkers(this.#ports);
+  }
+
+  /** The processors that run now, in the order of their ids. @throws {UnavailableError} */
+  processors(): Promise<LiveProcessor[]> {
+    return liveProcessors(this.#ports);
   }
 }

@@ -152,9 +152,12 @@ export interface View {
 export interface Views {
   put(key: string, data: Uint8Array): Promise<void>;
   get(key: string): Promise<View | undefined>;
-  remove(key: string): Promise<void>;
-  /** All records whose key starts with `prefix`. */
-  list(prefix: string): AsyncIterable<{ readonly key: string; readonly data: Uint8Array }>;
+  /** Only what is still at `revision`, where one is given. */
+  remove(key: string, revision?: number): Promise<void>;
+  /** The keys that start with `prefix`, which ends with a dot; in no order. */
+  keys(prefix: string): Promise<string[]>;
+  /** All records whose key starts with `prefix`, which ends with a dot; in no order. */
+  list(prefix: string): AsyncIterable<View & { readonly key: string }>;
   /** Writes only if the record is still at `revision` (0: absent). Returns whether it did. */
   swap(key: string, revision: number, data: Uint8Array): Promise<boolean>;
 }

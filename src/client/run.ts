@@ -55,11 +55,14 @@ export interface AttemptStatus {
 
 export class Run<Out = unknown> {
   readonly id: string;
+  /** Whether it was given back instead of being submitted: an earlier submit had the same `dedupe.key`. */
+  readonly deduplicated: boolean;
   readonly #ports: Ports;
 
-  constructor(ports: Ports, id: string) {
+  constructor(ports: Ports, id: string, { deduplicated = false }: { deduplicated?: boolean } = {}) {
     this.#ports = ports;
     this.id = id;
+    this.deduplicated = deduplicated;
   }
 
   /**

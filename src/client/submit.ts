@@ -2,12 +2,16 @@
 import type { Canvas, Nothing } from "../core/canvas.ts";
 import type { Definition, Start } from "../core/definition.ts";
 import { type Duration, durationMs } from "../core/duration.ts";
+import { ConflictError } from "../core/errors.ts";
 import { withInput } from "../core/expand.ts";
 import { checkId } from "../core/ids.ts";
 import { expiry, momentMs, refuseUnknown } from "../core/options.ts";
 import { Workflow } from "../core/workflow.ts";
 import type { Ports } from "../ports.ts";
-import { submitDefinition } from "../runs/submission.ts";
+import { checkFree, submitDefinition } from "../runs/submission.ts";
+import { checkKnownArguments } from "./arguments.ts";
+import { Dedupe, type DedupeOptions } from "./dedupe.ts";
+import { checkUnknownTasks, KnownTasks, type UnknownTasks } from "./known_tasks.ts";
 
 export interface SubmitOptions {
   /** The run's id: letters, digits, `_`, `-`. The same id with the same content is the same run. @default a random id */
@@ -20,28 +24,79 @@ export interface SubmitOptions {
   expires?: Duration | Date;
   /** What the workflow's `input()` gives; any JSON. */
   input?: unknown;
+  /** What to do when no live worker serves a task in its queue: a line in the log, an error, or nothing. @default "warn" */
+  unknownTasks?: UnknownTasks;
+  /** The first submit with a key makes the run; later ones within the window are given it, whatever their content. @default none */
+  dedupe?: DedupeOptions;
+}
+
+/** The run that a submit made, or that its key stood for already. */
+export interface Submitted {
+  readonly id: string;
+  readonly deduplicated: boolean;
 }
 
 /** What can be submitted. */
 export type Submittable<Out> = Workflow<Out> | Canvas<Nothing, Out>;
 
 /**
- * @returns the run's id, once definition and tick are durable.
- * @throws {InvalidWorkflowError}, {ConflictError} when the id is taken by other content, {PayloadTooLargeError}, {UnavailableError}
+ * @returns the run, once definition and tick are durable.
+ * @throws {InvalidWorkflowError}, {ConflictError} when the id is taken by other content, {NotFoundError} for tasks that
+ * nobody serves, {PayloadTooLargeError}, {UnavailableError}
  */
 export async function submit(
   ports: Ports,
   target: Submittable<unknown>,
   options: SubmitOptions = {},
-): Promise<string> {
-  refuseUnknown("submit option", options, ["id", "countdown", "eta", "expires", "input"]);
-  const id = checkId("workflow id", options.id ?? ports.random.id());
-  await submitDefinition(ports, id, definitionOf(target, options));
-  return id;
+  knownTasks: KnownTasks = new KnownTasks(ports),
+): Promise<Submitted> {
+  refuseUnknown("submit option", options, [
+    "id",
+    "countdown",
+    "eta",
+    "expires",
+    "input",
+    "unknownTasks",
+    "dedupe",
+  ]);
+  const unknownTasks = checkUnknownTasks(options.unknownTasks ?? "warn");
+  const ownId = checkId("workflow id", options.id ?? ports.random.id());
+  const dedupe = options.dedupe === undefined ? undefined : await Dedupe.of(ports, options.dedupe);
+  const earlier = await dedupe?.find();
+  if (earlier !== undefined) return { id: earlier, deduplicated: true };
+  const workflow = target instanceof Workflow ? target : Workflow.of(target);
+  const definition = definitionOf(workflow, options);
+  await checkKnownArguments(definition, workflow.inputSchemas());
+  await knownTasks.check(definition, unknownTasks);
+  if (dedupe === undefined) {
+    await submitDefinition(ports, ownId, definition);
+    return { id: ownId, deduplicated: false };
+  }
+  // An id of one's own may be taken: that must show before the key stands for it.
+  if (options.id !== undefined) await checkFree(ports, ownId, definition);
+  const id = await dedupe.claim(ownId);
+  const deduplicated = await submitClaimed(ports, id, definition) === "exists";
+  await dedupe.made(id);
+  return { id, deduplicated };
 }
 
-function definitionOf(target: Submittable<unknown>, options: SubmitOptions): Definition {
-  const definition = (target instanceof Workflow ? target : Workflow.of(target)).build();
+/** Two that found the same claim without a run both submit: the content of the second does not matter. */
+async function submitClaimed(
+  ports: Ports,
+  id: string,
+  definition: Definition,
+): Promise<"created" | "exists"> {
+  try {
+    return await submitDefinition(ports, id, definition);
+  } catch (error) {
+    if (!(error instanceof ConflictError)) throw error;
+    await ports.ticks.ensure(id);
+    return "exists";
+  }
+}
+
+function definitionOf(workflow: Workflow, options: SubmitOptions): Definition {
+  const definition = workflow.build();
   const start = startOf(options);
   return withInput(start === undefined ? definition : { ...definition, start }, options.input);
 }

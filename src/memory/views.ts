@@ -14,14 +14,20 @@ export class MemoryViews implements Views {
     return Promise.resolve(this.#records.get(key));
   }
 
-  remove(key: string): Promise<void> {
-    this.#records.delete(key);
+  remove(key: string, revision?: number): Promise<void> {
+    if (revision === undefined || this.#records.get(key)?.revision === revision) {
+      this.#records.delete(key);
+    }
     return Promise.resolve();
   }
 
-  async *list(prefix: string): AsyncIterable<{ key: string; data: Uint8Array }> {
-    for (const [key, { data }] of [...this.#records]) {
-      if (key.startsWith(prefix)) yield { key, data };
+  keys(prefix: string): Promise<string[]> {
+    return Promise.resolve([...this.#records.keys()].filter((key) => key.startsWith(prefix)));
+  }
+
+  async *list(prefix: string): AsyncIterable<View & { key: string }> {
+    for (const [key, view] of [...this.#records]) {
+      if (key.startsWith(prefix)) yield { key, ...view };
     }
   }
 

@@ -1,8 +1,22 @@
 /** Status snapshots and presence, in an ordinary KV bucket. */
+import type { PurgeOpts } from "@nats-io/jetstream";
 import type { KV } from "@nats-io/kv";
 import type { View, Views } from "../ports.ts";
-import { CODE, hasCode } from "./errors.ts";
+import { CODE, hasCode, translate } from "./errors.ts";
 import type { Link } from "./link.ts";
+
+/** What the server says of the subjects of a stream, a page at a time. */
+interface SubjectsPage {
+  readonly total?: number;
+  readonly limit?: number;
+  readonly state?: { readonly subjects?: Readonly<Record<string, number>> };
+  readonly error?: { readonly description?: string };
+}
+
+/** Keys that two pages share. */
+const OVERLAP = 1_000;
+/** Reads under way at once. */
+const LIST_BATCH = 256;
 
 export class NatsViews implements Views {
   readonly #kv: KV;
@@ -24,7 +38,7 @@ export class NatsViews implements Views {
       : { data: entry.value, revision: entry.revision };
   }
 
-  async remove(key: string): Promise<void> {
+  async remove(key: string, revision?: number): Promise<void> {
     // The bucket's own delete and purge leave a marker behind for each key, for ever.
     await this.#link.patience.with(
       `remove ${key}`,
@@ -32,18 +46,43 @@ export class NatsViews implements Views {
         const { stateBucket } = this.#link.names;
         return this.#link.jsm.streams.purge(`KV_${stateBucket}`, {
           filter: `$KV.${stateBucket}.${key}`,
-        });
+          // Up to, but not with, this one.
+          ...(revision === undefined ? {} : { seq: revision + 1 }),
+        } as PurgeOpts);
       },
     );
   }
 
-  async *list(prefix: string): AsyncIterable<{ key: string; data: Uint8Array }> {
-    const entries = await this.#link.patience.with(
-      `list ${prefix}`,
-      () => this.#kv.history({ key: `${prefix}>` }),
-    );
-    for await (const { key, operation, value } of entries) {
-      if (operation === "PUT") yield { key, data: value };
+  async keys(prefix: string): Promise<string[]> {
+    const { stateBucket } = this.#link.names;
+    const subjectPrefix = `$KV.${stateBucket}.`;
+    const found = new Set<string>();
+    // The server sorts subjects and gives them in pages. What is removed meanwhile moves the others up: pages overlap.
+    for (let offset = 0;;) {
+      const what = `list ${prefix}`;
+      const { total = 0, limit = Infinity, state, error } = await this.#link.requests.json<
+        SubjectsPage
+      >(
+        what,
+        `$JS.API.STREAM.INFO.KV_${stateBucket}`,
+        { subjects_filter: `${subjectPrefix}${prefix}>`, offset },
+      );
+      if (error !== undefined) throw translate(what, new Error(error.description));
+      const subjects = Object.keys(state?.subjects ?? {});
+      for (const subject of subjects) found.add(subject.slice(subjectPrefix.length));
+      if (offset + subjects.length >= total || subjects.length <= OVERLAP) return [...found];
+      offset += Math.min(limit, subjects.length) - OVERLAP;
+    }
+  }
+
+  async *list(prefix: string): AsyncIterable<View & { key: string }> {
+    const keys = await this.keys(prefix);
+    for (let i = 0; i < keys.length; i += LIST_BATCH) {
+      const batch = keys.slice(i, i + LIST_BATCH);
+      const views = await Promise.all(batch.map((key) => this.get(key)));
+      for (const [k, view] of views.entries()) {
+        if (view !== undefined) yield { key: batch[k]!, ...view };
+      }
     }
   }
 

@@ -9,9 +9,11 @@ import { type Duration, durationMs } from "../core/duration.ts";
 import { InvalidOptionError } from "../core/errors.ts";
 import { endKey } from "../core/keys.ts";
 import { quote } from "../core/ids.ts";
+import { type LiveProcessor, PROCESSORS } from "../core/presence.ts";
 import { failureOf, type RunStatus, writeEnd } from "../core/records.ts";
 import { noCounts } from "../core/scheduler.ts";
 import type { Cancel, Intake, Ports, TickDelivery } from "../ports.ts";
+import { Presence } from "../runs/presence.ts";
 import { Conductor } from "./conductor.ts";
 import { Hooks, type ProcessorEvents } from "./hooks.ts";
 import { loadDefinition, type LoadedDefinition } from "./load.ts";
@@ -66,6 +68,8 @@ export class Processor {
   readonly #options: CheckedOptions;
   readonly #hooks: Hooks;
   readonly #sweeper: Sweeper;
+  readonly #isAnnounced: boolean;
+  #presence: Presence | undefined;
   readonly #held = new Map<string, Held>();
   /** Those of `#held` that are not parked. */
   readonly #active = new Set<Held>();
@@ -77,8 +81,16 @@ export class Processor {
   #tickedAt = 0;
   #report = { conducted: new Set<string>(), finished: 0 };
 
-  /** @throws {InvalidOptionError} */
-  constructor(ports: Ports, options: ProcessorOptions = {}) {
+  /**
+   * @param isAnnounced whether others can see that it runs.
+   * @throws {InvalidOptionError}
+   */
+  constructor(
+    ports: Ports,
+    options: ProcessorOptions = {},
+    { isAnnounced = true }: { isAnnounced?: boolean } = {},
+  ) {
+    this.#isAnnounced = isAnnounced;
     this.#options = checkOptions(options);
     this.#ports = ports;
     this.#hooks = new Hooks(ports.log);
@@ -102,7 +114,23 @@ export class Processor {
     if (this.#state !== "idle") return;
     this.#state = "running";
     await this.#orEnd(() => this.#begin());
-    if (this.#state === "running") this.#sweeper.start();
+    if (this.#state !== "running") return;
+    this.#sweeper.start();
+    if (!this.#isAnnounced) return;
+    this.#presence = this.#present();
+    await this.#presence.begin();
+  }
+
+  #present(): Presence {
+    const startedAt = this.#ports.clock.now();
+    return new Presence(this.#ports, PROCESSORS + this.id, (at): LiveProcessor => ({
+      id: this.id,
+      concurrency: this.#options.concurrency,
+      active: this.#active.size,
+      parked: this.#held.size - this.#active.size,
+      startedAt,
+      at,
+    }));
   }
 
   /** Stops: other processors get its workflows at once. */
@@ -183,6 +211,8 @@ export class Processor {
     this.#cancelHousekeeping();
     this.#housekeeping = false;
     for (const cancel of this.#cancels) cancel();
+    const gone = this.#presence?.end();
+    this.#presence = undefined;
     await this.#showAll();
     for (const held of [...this.#held.values()]) {
       held.tick.giveBack(delayMs);
@@ -190,6 +220,7 @@ export class Processor {
     }
     await this.#intake?.close();
     this.#intake = undefined;
+    await gone;
     this.#state = "idle";
   }
 

@@ -9,9 +9,13 @@ import { failureOf, parseRecord, readEndNote } from "../core/records.ts";
 import type { Cancel, Ports, Stored } from "../ports.ts";
 import { lastEnd } from "../runs/end.ts";
 import { removeRun } from "../runs/removal.ts";
+import { tidy } from "./tidy.ts";
 
 const encoder = new TextEncoder();
 const SWEEP_VIEW = "sweep";
+const TIDY_VIEW = "tidy";
+/** All views of a kind are read for it. */
+const TIDY_MS = 600_000;
 
 export interface Swept {
   /** Workflows that got their tick back. */
@@ -46,20 +50,20 @@ export class Sweeper {
   async #turn(): Promise<void> {
     this.start();
     try {
-      if (await this.#isOurTurn()) await this.sweep();
+      if (await this.#isOurTurn(SWEEP_VIEW, this.#everyMs)) await this.sweep();
     } catch (error) {
       this.#ports.log("warn", `a sweep failed: ${failureOf(error).message}`, { error });
     }
   }
 
   /** True for one processor in each interval. Two at once would do no harm. */
-  async #isOurTurn(): Promise<boolean> {
+  async #isOurTurn(view: string, everyMs: number): Promise<boolean> {
     const { views, clock } = this.#ports;
-    const seen = await views.get(SWEEP_VIEW);
+    const seen = await views.get(view);
     const { at } = seen === undefined ? {} : parseRecord(seen.data) ?? {};
-    if (typeof at === "number" && clock.now() - at < this.#everyMs / 2) return false;
+    if (typeof at === "number" && clock.now() - at < everyMs / 2) return false;
     return views.swap(
-      SWEEP_VIEW,
+      view,
       seen?.revision ?? 0,
       encoder.encode(JSON.stringify({ v: 1, at: clock.now() })),
     );
@@ -90,6 +94,7 @@ export class Sweeper {
         revived: revived.slice(0, 10),
       });
     }
+    if (await this.#isOurTurn(TIDY_VIEW, TIDY_MS)) await tidy(this.#ports);
     return { revived, removed };
   }
 

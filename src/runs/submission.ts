@@ -19,29 +19,35 @@ import type { Ports } from "../ports.ts";
 const UPLOAD_WINDOW = 16;
 
 /**
- * Resolves once definition and tick are durable.
+ * Resolves once definition and tick are durable: "exists" when somebody (perhaps this caller before) had submitted it.
  * @throws {ConflictError} when the id is taken by other content, {PayloadTooLargeError}, {UnavailableError}
  */
 export async function submitDefinition(
   ports: Ports,
   id: string,
   definition: Definition,
-): Promise<void> {
+): Promise<"created" | "exists"> {
   const encoded = await encodeDefinition(definition, ports.maxRecord);
   // Chunks before the head: the head makes it a workflow. Nothing is uploaded for an id that is taken.
   if (encoded.chunks.length > 0) {
-    await checkFree(ports, id, encoded);
+    await refuseOther(ports, id, encoded);
     await upload(ports, id, encoded);
   }
   const written = await ports.facts.create(definitionKey(id), encoded.head);
-  if (written === "exists") await checkFree(ports, id, encoded);
+  if (written === "exists") await refuseOther(ports, id, encoded);
   await Promise.all([
     ports.ticks.ensure(id),
     written === "created" ? showNew(ports, id, definition) : undefined,
   ]);
+  return written;
 }
 
-async function checkFree(
+/** @throws {ConflictError} when the id is taken by other content. */
+export async function checkFree(ports: Ports, id: string, definition: Definition): Promise<void> {
+  await refuseOther(ports, id, await encodeDefinition(definition, ports.maxRecord));
+}
+
+async function refuseOther(
   { facts }: Ports,
   id: string,
   { digest }: EncodedDefinition,

@@ -63,17 +63,23 @@ export async function runLocally<Out>(
   const ports = memoryPorts({ clock, random: new SeededRandom(1), log: options.log ?? (() => {}) });
   const running = new Running(options.tasks);
   const { input, events = {} } = options;
-  const said = input === undefined ? { id } : { id, input };
-  const run = new Run<Out>(ports, await submit(ports, target, said));
+  await submit(ports, target, {
+    id,
+    unknownTasks: "ignore",
+    ...(input === undefined ? {} : { input }),
+  });
+  const run = new Run<Out>(ports, id);
   for (const [name, data] of Object.entries(events)) await run.send<unknown>(name, data);
   const queues = await queuesOf(ports, id, options.tasks);
   const worker = new Worker(ports, {
     tasks: running.tasks,
     queues,
     concurrency: options.concurrency ?? 16,
+  }, { isAnnounced: false });
+  // Nobody looks, and nothing gets lost in here: presence and safety ticks would only make days of virtual time long.
+  const processor = new Processor(ports, { tick: { idle: ["30d", "30d"] }, sweep: "30d" }, {
+    isAnnounced: false,
   });
-  // Nothing gets lost in here: safety ticks would only make days of virtual time long.
-  const processor = new Processor(ports, { tick: { idle: ["30d", "30d"] }, sweep: "30d" });
   const end = new Promise((resolve) => processor.on("finish", resolve));
   await worker.start();
   await processor.start();

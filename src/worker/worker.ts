@@ -10,6 +10,7 @@ import { type Control, expiredFailure } from "../core/fact.ts";
 import { checkId, quote } from "../core/ids.ts";
 import { begunKey, controlsOf, expansionKey, outcomeKey, parseKey } from "../core/keys.ts";
 import { DEFAULT_QUEUE, refuseUnknown } from "../core/options.ts";
+import { type AnnouncedTask, type LiveWorker, WORKERS } from "../core/presence.ts";
 import {
   failureOf,
   readBegun,
@@ -20,10 +21,12 @@ import {
   writeFailure,
   writeOutcomeNote,
 } from "../core/records.ts";
+import { schemaHash } from "../core/schema_hash.ts";
 import type { AnyTask } from "../core/task.ts";
 import type { Sources } from "../core/template.ts";
 import type { Cancel, Hint, Intake, Ports, TaskDelivery } from "../ports.ts";
 import { recordExpansion } from "../runs/expansion.ts";
+import { Presence } from "../runs/presence.ts";
 import { resultOf } from "../runs/results.ts";
 import { Attempt } from "./attempt.ts";
 import { BUILTIN_TASKS } from "./builtin.ts";
@@ -75,10 +78,13 @@ export class Worker {
   readonly #concurrency: number;
   readonly #prefetch: number;
   readonly #maxCrashes: number;
+  readonly #presence: Presence | undefined;
   readonly #inHand = new Set<InHand>();
   /** In hand and waiting for a slot: the most urgent first, then the oldest. */
   readonly #waiting: InHand[] = [];
   #running = 0;
+  /** Outcomes recorded. */
+  readonly #recorded = { succeeded: 0, failed: 0 };
   #filling = false;
   #state: "new" | "started" | "stopping" | "stopped" = "new";
   #intake: Intake | undefined;
@@ -86,8 +92,15 @@ export class Worker {
   #watching = false;
   #onIdle: (() => void)[] = [];
 
-  /** @throws {InvalidOptionError} */
-  constructor(ports: Ports, options: WorkerOptions) {
+  /**
+   * @param isAnnounced whether others can see that it runs.
+   * @throws {InvalidOptionError}
+   */
+  constructor(
+    ports: Ports,
+    options: WorkerOptions,
+    { isAnnounced = true }: { isAnnounced?: boolean } = {},
+  ) {
     refuseUnknown("worker option", options, [
       "tasks",
       "queues",
@@ -105,6 +118,7 @@ export class Worker {
     this.#prefetch = count("prefetch", options.prefetch ?? Math.min(this.#concurrency, 32), 0);
     this.#maxCrashes = count("maxCrashes", options.maxCrashes ?? 5, 1);
     this.id = checkId("worker id", options.id ?? ports.random.id());
+    if (isAnnounced) this.#presence = this.#present();
   }
 
   /** Begins to take tasks. @throws {UnavailableError} */
@@ -129,8 +143,26 @@ export class Worker {
       this.#state = "new";
       throw error;
     }
-    if (this.#state === "started") this.#intake.want(this.#concurrency + this.#prefetch);
-    else await this.#intake.close(); // It was stopped meanwhile.
+    if (this.#state !== "started") return await this.#intake.close(); // It was stopped meanwhile.
+    this.#intake.want(this.#concurrency + this.#prefetch);
+    await this.#presence?.begin();
+  }
+
+  #present(): Presence {
+    const tasks = [...this.#handlers].flatMap(([name, handler]) =>
+      BUILTIN_TASKS.has(name) ? [] : [announced(name, handler)]
+    );
+    const startedAt = this.#ports.clock.now();
+    return new Presence(this.#ports, WORKERS + this.id, (at): LiveWorker => ({
+      id: this.id,
+      queues: this.#queues,
+      tasks,
+      concurrency: this.#concurrency,
+      running: this.#running,
+      ...this.#recorded,
+      startedAt,
+      at,
+    }));
   }
 
   /**
@@ -141,6 +173,7 @@ export class Worker {
     const timeoutMs = durationMs("timeout", timeout);
     if (this.#state !== "started") return;
     this.#state = "stopping";
+    const gone = this.#presence?.end();
     for (const held of this.#waiting.splice(0)) this.#drop(held);
     await this.#intake?.close();
     let cancel: Cancel = () => {};
@@ -155,6 +188,7 @@ export class Worker {
     }
     this.#state = "stopped";
     for (const stop of this.#cancels) stop();
+    await gone;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -366,6 +400,7 @@ export class Worker {
       worker: this.id,
     });
     const data = executed.is === "succeeded" ? executed.data : writeFailure(executed.failure);
+    this.#recorded[executed.is]++;
     this.#write(held, key, data, note);
   }
 
@@ -537,6 +572,14 @@ function workerLost(maxCrashes: number): RecordedFailure {
     message:
       `begun again ${maxCrashes} times without an outcome: the workers that ran it died, or lost their connection`,
     fatal: true,
+  };
+}
+
+function announced(name: string, { input, output }: Handler): AnnouncedTask {
+  return {
+    name,
+    ...(input === undefined ? {} : { input: schemaHash(input, "input") }),
+    ...(output === undefined ? {} : { output: schemaHash(output, "output") }),
   };
 }
 
