@@ -94,9 +94,10 @@ export function checkArguments(
 
 function checkedOf(result: SchemaResult<unknown>): Checked {
   if (result.issues === undefined) return { is: "valid", value: result.value };
-  const issues = result.issues.map(({ message, path = [] }) => ({
+  // Libraries have lists of classes of their own: these are copied to plain ones.
+  const issues = Array.from(result.issues, ({ message, path = [] }) => ({
     message: String(message),
-    path: path.map(stepOf),
+    path: Array.from(path, stepOf),
   }));
   return { is: "invalid", issues };
 }

@@ -2,6 +2,7 @@
  * What the compiler knows. The claims about types are checked by `tsc` and `deno check`: an `@ts-expect-error` above a
  * line that compiles is an error. That the samples also run is checked here.
  */
+import { type } from "arktype";
 import { expectTypeOf } from "expect-type";
 import {
   type AnyCanvas,
@@ -28,6 +29,8 @@ import {
 } from "nats-dyrygent";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import * as v from "valibot";
+import { z } from "zod";
 
 const add = task("add", (a: number, b: number) => a + b);
 const mul = task("mul", (a: number, b: number) => a * b);
@@ -102,6 +105,50 @@ tasks("arguments that do not fit are refused", () => {
     task("x", { countdown: 5 }, () => 1);
     // @ts-expect-error unknown backoff
     task("x", { retry: { backoff: "never" } }, () => 1);
+  });
+});
+
+tasks("a schema gives a handler's parameters their types; signatures take what it takes", () => {
+  const day = task(
+    "day",
+    {
+      queue: "x",
+      input: z.tuple([z.string().transform((text) => new Date(text)), z.number().default(0)]),
+      output: z.object({ day: z.number().default(1) }),
+    },
+    (date, shift) => {
+      expectTypeOf(date).toEqualTypeOf<Date>();
+      expectTypeOf(shift).toEqualTypeOf<number>();
+      return { day: date.getDate() + shift };
+    },
+  );
+  expectTypeOf(day).parameters.toEqualTypeOf<[Date, number]>();
+  expectTypeOf(day.si("2026-11-22")).toEqualTypeOf<Signature<unknown, { day: number }>>();
+  expectTypeOf(map(day, ["2026-11-22"])).toEqualTypeOf<Signature<unknown, { day: number }[]>>();
+  expectTypeOf(new Workflow("x").call(day, "2026-11-22", 1)).toEqualTypeOf<
+    Node<{ day: number }>
+  >();
+  const lengths = task("lengths", { input: v.array(v.string()) }, (...texts) => texts.length);
+  expectTypeOf(lengths.si("a", "b")).toEqualTypeOf<Signature<unknown, number>>();
+  const one = task("one", { input: type(["string"]), output: type("number") }, async () => 1);
+  expectTypeOf(one.si("a")).toEqualTypeOf<Signature<unknown, number>>();
+  compiles(() => {
+    // @ts-expect-error the schema takes a text
+    day.si(new Date(0));
+    // @ts-expect-error the schema takes a text
+    new Workflow("x").call(day, new Date(0));
+    // @ts-expect-error the schema takes a text
+    map(day, [5]);
+    // @ts-expect-error the handler does not take what the schema gives
+    task("x", { input: z.tuple([z.string()]) }, (n: number) => n);
+    // @ts-expect-error a schema of arguments gives a list
+    task("x", { input: z.object({}) }, () => 1);
+    // @ts-expect-error the result does not fit its schema
+    task("x", { output: z.number() }, () => "1");
+    // @ts-expect-error nor does one that comes later
+    task("x", { output: z.number() }, async () => "1");
+    // @ts-expect-error a schema is a task's, not a signature's
+    day.si("2026-11-22").set({ input: z.tuple([]) });
   });
 });
 
