@@ -43,16 +43,23 @@ export interface Task<
 // deno-lint-ignore no-explicit-any
 export type AnyTask = Task<any, any>;
 
-/** What a task's arguments and its result must be. Workers check it; the function called directly is not checked. */
-export interface TaskSchemas<Given, Args, Fits, Kept> {
+/** Schemas of a task: workers check with them. The function called directly is not checked. */
+export interface TaskSchemas<Input, Fits, Kept> {
   /**
-   * A schema of the list of arguments, e.g. `z.tuple([z.url()])`. The handler gets what it gives (defaults, coercions).
-   * Arguments that are known are checked when a workflow is submitted. @default anything
+   * Of the list of arguments, e.g. `z.tuple([z.url()])`. The handler gets what it gives (defaults, coercions).
+   * Arguments that are known are also checked when a workflow is submitted. @default anything
    */
-  input?: StandardSchema<Given, Args>;
-  /** A schema of the result; what it gives is what is recorded. @default anything */
+  input?: Input;
+  /** Of the result; what it gives is what is recorded. @default anything */
   output?: StandardSchema<Fits, Kept>;
 }
+
+/** What a schema of arguments gives a handler; `Args` where there is none. */
+type GivenBySchema<Input, Args extends unknown[]> = Input extends
+  StandardSchema<unknown, infer Out extends unknown[]> ? Out : Args;
+/** What a schema of arguments takes from a signature; `Args` where there is none. */
+type TakenBySchema<Input, Args extends unknown[]> = Input extends
+  StandardSchema<infer In extends unknown[], unknown> ? In : Args;
 
 /**
  * Makes a task of a function. Arguments and results travel as JSON.
@@ -66,18 +73,18 @@ export function task<Args extends unknown[], Returned>(
 export function task<
   Args extends unknown[],
   Returned extends Fits | PromiseLike<Fits>,
-  Given extends unknown[] = Args,
+  Input extends StandardSchema<unknown, unknown[]> | undefined = undefined,
   Fits = unknown,
   Kept = Returned,
 >(
   name: string,
-  options: TaskOptions & TaskSchemas<Given, Args, Fits, Kept>,
-  handler: (...args: Args) => Returned,
-): Task<Args, Returned, Given, Kept>;
+  options: TaskOptions & TaskSchemas<Input, Fits, Kept>,
+  handler: (...args: GivenBySchema<Input, Args>) => Returned,
+): Task<GivenBySchema<Input, Args>, Returned, TakenBySchema<Input, Args>, Kept>;
 export function task(
   name: string,
   ...rest: [(...args: unknown[]) => unknown] | [
-    TaskOptions & TaskSchemas<unknown, unknown, unknown, unknown>,
+    TaskOptions & TaskSchemas<unknown, unknown, unknown>,
     (...args: unknown[]) => unknown,
   ]
 ): AnyTask {
