@@ -34,7 +34,7 @@ const STATES: readonly WorkflowState[] = [
 ];
 const PREFIX = "wf.";
 /** Reads under way at once. */
-const READ_BATCH = 256;
+const READ_BATCH = 1_024;
 
 /** Options, complete. */
 interface Wanted {

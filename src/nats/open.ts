@@ -67,7 +67,7 @@ export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promi
     tasks: new NatsTasks(link, taskLeaseMs),
     ticks: new NatsTicks(link, tickLeaseMs),
     hints: new NatsHints(nc, names),
-    views: new NatsViews(await stateBucket(nc, names.stateBucket, options), link),
+    views: await openViews(link, options),
     clock: systemClock,
     random: systemRandom,
     log,
@@ -83,17 +83,16 @@ async function manager(nc: NatsConnection): Promise<JetStreamManager> {
   }
 }
 
-async function stateBucket(
-  nc: NatsConnection,
-  bucket: string,
-  { replicas, storage }: StorageOptions,
-) {
+async function openViews(link: Link, { replicas, storage }: StorageOptions): Promise<NatsViews> {
+  const bucket = link.names.stateBucket;
   try {
-    return await new Kvm(jetstream(nc)).create(bucket, {
+    const kv = await new Kvm(jetstream(link.nc)).create(bucket, {
       history: 1,
       replicas,
       storage: storage as never,
     });
+    const { config } = (await kv.status()).streamInfo;
+    return new NatsViews(kv, link, { isDirect: config.allow_direct });
   } catch (error) {
     throw translate(`set up bucket ${bucket}`, error);
   }

@@ -22,9 +22,13 @@ export class NatsViews implements Views {
   readonly #kv: KV;
   readonly #link: Link;
 
-  constructor(kv: KV, link: Link) {
+  readonly #isDirect: boolean;
+
+  /** @param isDirect whether the bucket answers direct reads: many at once cost little. */
+  constructor(kv: KV, link: Link, { isDirect }: { isDirect: boolean }) {
     this.#kv = kv;
     this.#link = link;
+    this.#isDirect = isDirect;
   }
 
   async put(key: string, data: Uint8Array): Promise<void> {
@@ -32,10 +36,26 @@ export class NatsViews implements Views {
   }
 
   async get(key: string): Promise<View | undefined> {
+    if (this.#isDirect) return this.#getDirect(key);
     const entry = await this.#link.patience.with(`read ${key}`, () => this.#kv.get(key));
     return entry === null || entry.operation !== "PUT"
       ? undefined
       : { data: entry.value, revision: entry.revision };
+  }
+
+  async #getDirect(key: string): Promise<View | undefined> {
+    const { stateBucket } = this.#link.names;
+    const what = `read ${key}`;
+    const { headers, data } = await this.#link.requests.message(
+      what,
+      `$JS.API.DIRECT.GET.KV_${stateBucket}.$KV.${stateBucket}.${key}`,
+      "",
+    );
+    const code = headers?.code ?? 0;
+    if (code === 404) return undefined;
+    if (code >= 300) throw translate(what, new Error(headers?.description));
+    const isThere = headers?.get("KV-Operation") === "";
+    return isThere ? { data, revision: Number(headers.get("Nats-Sequence")) } : undefined;
   }
 
   async remove(key: string, revision?: number): Promise<void> {
