@@ -110,7 +110,7 @@ function samplesFolder(programs: readonly Program[], url: string): string {
   const folder = mkdtempSync(join(tmpdir(), "readme-"));
   const modules = join(folder, "node_modules");
   mkdirSync(modules);
-  for (const name of ["@nats-io", "@types"]) {
+  for (const name of ["@nats-io", "@types", "zod"]) {
     symlinkSync(join(root, "node_modules", name), join(modules, name));
   }
   symlinkSync(root, join(modules, "nats-dyrygent"));

@@ -114,8 +114,8 @@ test(
     const begun = performance.now();
     const seen: string[] = [];
     let pages = 0;
-    for (let after: string | undefined;; pages++) {
-      const page = await idsOf(app, { limit: 25_000, ...(after === undefined ? {} : { after }) });
+    for (let after = "-";; pages++) {
+      const page = await idsOf(app, { limit: 25_000, after });
       if (page.length === 0) break;
       seen.push(...page);
       after = page.at(-1)!;
