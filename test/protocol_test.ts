@@ -276,7 +276,7 @@ function timeless(text: string): string {
     .replaceAll(/\b\d{19}\b/g, "<ns>")
     .replaceAll(/\b\d{13}\b/g, "<ms>")
     .replaceAll(/"(id|instance)":"\w{22}"/g, `"$1":"<id>"`)
-    .replaceAll(/Nats-Sequence: \d+/g, "Nats-Sequence: <n>")
+    .replaceAll(/(Nats-Sequence|Subject-Sequence): [1-9]\d*/g, "$1: <n>")
     .replaceAll(/Nats-Time-Stamp: \S+/g, "Nats-Time-Stamp: <t>");
 }
 
