@@ -27,7 +27,8 @@ const worker = app.worker({ tasks: [download, count] });
 const processor = app.processor();
 await processor.start();
 
-const run = await app.submit(chain(download.s(2), count.s()));
+// The worker comes later: nothing needs to be said of that.
+const run = await app.submit(chain(download.s(2), count.s()), { unknownTasks: "ignore" });
 const events = run.watch();
 const first = await events.next(); // Now nothing is missed, not even progress, which is told only once.
 if (!first.done) console.log(describe(first.value));

@@ -4,6 +4,8 @@ import { isCount } from "./limits.ts";
 import { parseRecord } from "./records.ts";
 
 export const DEDUPES = "dedupe.";
+/** A claim is kept for so long after its time: the clock of whoever removes it may be ahead. */
+export const CLAIM_GRACE_MS = 3_600_000;
 
 /** A key's claim: its submits until `until` are this run. */
 export interface Claim {

@@ -36,7 +36,7 @@ export interface LiveWorker {
   readonly concurrency: number;
   /** Tasks that ran at `at`. */
   readonly running: number;
-  /** Attempts that it has recorded since it started. */
+  /** Attempts that have ended in it since it started, and how. */
   readonly succeeded: number;
   readonly failed: number;
   readonly startedAt: number;

@@ -1,5 +1,5 @@
 /** Removes views whose time is over: of processes that died without a word, and of deduplicated submits. */
-import { DEDUPES, readClaim } from "../core/dedupe.ts";
+import { CLAIM_GRACE_MS, DEDUPES, readClaim } from "../core/dedupe.ts";
 import { PRESENCE, PROCESSORS, readPresence, WORKERS } from "../core/presence.ts";
 import type { Ports } from "../ports.ts";
 
@@ -12,7 +12,11 @@ export async function tidy(ports: Ports): Promise<void> {
   };
   await removeWhere(ports, WORKERS, isGone);
   await removeWhere(ports, PROCESSORS, isGone);
-  await removeWhere(ports, DEDUPES, (data) => (readClaim(data)?.until ?? Infinity) < now);
+  await removeWhere(
+    ports,
+    DEDUPES,
+    (data) => (readClaim(data)?.until ?? Infinity) + CLAIM_GRACE_MS < now,
+  );
 }
 
 async function removeWhere(

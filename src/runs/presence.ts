@@ -32,11 +32,10 @@ export class Presence {
     this.#instance = ports.random.id();
   }
 
-  /** Resolves when it can be read, or could not be written. */
+  /** Resolves when it can be read, or could not be written. From then on it is refreshed. */
   begin(): Promise<void> {
-    if (this.#isEnded) return Promise.resolve();
-    this.#cancel = this.#ports.clock.after(PRESENCE.refreshMs, () => void this.begin());
-    return this.#writing = this.#writing.then(() => this.#write());
+    if (!this.#isEnded) this.#writing = this.#write();
+    return this.#writing;
   }
 
   /** A server that does not answer must not hold this up. */
@@ -66,6 +65,8 @@ export class Presence {
         error,
       });
     }
+    if (this.#isEnded) return;
+    this.#cancel = clock.after(PRESENCE.refreshMs, () => void this.begin());
   }
 
   /** What stands there was written since we wrote: by a process that runs now. */

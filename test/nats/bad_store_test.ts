@@ -51,7 +51,7 @@ const succeeded = "1 succeeded 1700000000000 1700000000001 1700000000000000000 n
 async function recordsOf(scope: Scope, workflow: Workflow): Promise<Map<string, Uint8Array>> {
   const namespace = `${scope.namespace}_template`;
   const app = await Dyrygent.open(await scope.raw, { namespace });
-  const { id } = await app.submit(workflow);
+  const { id } = await app.submit(workflow, { unknownTasks: "ignore" });
   const { streams } = await jetstreamManager(await scope.raw);
   const { state } = await streams.info(`KV_${namespace}`, {
     subjects_filter: `$KV.${namespace}.${id}.def.>`,

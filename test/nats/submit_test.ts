@@ -1,12 +1,12 @@
 /** Submitting, with processes that do not know each other: who serves a task, and one run for a key. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { jetstreamManager } from "@nats-io/jetstream";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
-import { jetstream } from "@nats-io/jetstream";
 import { type Dyrygent, NotFoundError, task, TaskError, Workflow } from "nats-dyrygent";
 import { z } from "zod";
-import { eventually, rejection, type Scope, TestServer } from "./server.ts";
+import { natsPorts } from "../../src/nats/open.ts";
+import { rejection, type Scope, TestServer } from "./server.ts";
 import { add, arithmetic, echo } from "./tasks.ts";
 
 const tests = new TestServer();
@@ -52,9 +52,9 @@ test(
   "a worker that died is not believed, and swept away after an hour",
   tests.scope(async (scope) => {
     const app = await scope.open();
-    const { tasks: _, ...rest } = { tasks: 0, v: 1, queues: ["default"], concurrency: 1 };
     const at = Date.now() - 3_700_000;
-    const dead = { ...rest, tasks: [], running: 0, succeeded: 0, failed: 0, startedAt: at, at };
+    const counts = { concurrency: 1, running: 0, succeeded: 0, failed: 0 };
+    const dead = { v: 1, queues: ["default"], tasks: [], ...counts, startedAt: at, at };
     const bucket = await views(scope);
     await bucket.put("worker.dead", JSON.stringify({ ...dead, id: "dead", instance: "x" }));
     await bucket.put("worker.odd", "not JSON");
@@ -140,8 +140,55 @@ test(
     await bucket.put(key!, JSON.stringify({ v: 1, run: "died", until: 1, made: true }));
     const third = await app.submit(echo.s(2), { dedupe: { key: "k", window: 1 } });
     assert.equal([third.deduplicated, await third.result()], [false, 2]);
-    await eventually("its window is over", () => Date.now() > claim.until || third.id !== "died");
+  }),
+);
+
+test(
+  "claims whose time is long over are swept away, but not one that was made anew meanwhile",
+  tests.scope(async (scope) => {
+    const app = await scope.open();
+    const bucket = await views(scope);
+    const claim = { v: 1, run: "r", made: true };
+    const over = JSON.stringify({ ...claim, until: Date.now() - 4_000_000 });
+    const inForce = JSON.stringify({ ...claim, until: Date.now() + 60_000 });
+    await bucket.put("dedupe.over", over);
+    await bucket.put("dedupe.force", inForce);
     await app.processor().sweep();
+    assert.is(await bucket.get("dedupe.over"), null);
+    assert.ok(await bucket.get("dedupe.force") !== null);
+
+    const ports = await natsPorts(await scope.raw, {
+      namespace: scope.namespace,
+      replicas: 1,
+      storage: "file",
+      tickLeaseMs: 10_000,
+      taskLeaseMs: 30_000,
+      log: () => {},
+    });
+    const seen = await bucket.put("dedupe.race", over);
+    await bucket.put("dedupe.race", inForce);
+    await ports.views.remove("dedupe.race", seen);
+    assert.is((await bucket.get("dedupe.race"))!.string(), inForce);
+    await ports.views.remove("dedupe.race", (await bucket.get("dedupe.race"))!.revision);
+    assert.is(await bucket.get("dedupe.race"), null);
+  }),
+);
+
+test(
+  "a bucket of views that somebody made without direct reads serves as well",
+  tests.scope(async (scope) => {
+    await scope.open();
+    const { streams } = await jetstreamManager(await scope.raw);
+    await streams.update(`KV_${scope.namespace}_STATE`, { allow_direct: false });
+    const app = await scope.open();
+    await scope.worker(app, { tasks: [add], id: "w" });
+    await scope.processor(app);
+    const dedupe = { key: "k" };
+    const run = await app.submit(add.s(1, 2), { unknownTasks: "refuse", dedupe });
+    assert.is(await run.result(), 3);
+    assert.is((await app.submit(add.s(3, 4), { dedupe })).id, run.id);
+    for await (const { id } of app.list()) assert.is(id, run.id);
+    assert.equal((await app.workers()).map(({ id }) => id), ["w"]);
   }),
 );
 
