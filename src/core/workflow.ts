@@ -312,11 +312,12 @@ export class Workflow<Out = any> {
    * its arguments), each as a node of its own. Its result is the list of results, in order.
    * Options of the node (`.set()`) hold for the calls.
    */
-  map<First, Rest extends unknown[], Returned>(
-    task: Task<[First, ...Rest], Returned>,
+  map<First, Rest extends unknown[], Kept>(
+    // deno-lint-ignore no-explicit-any
+    task: Task<any, any, [First, ...Rest], Kept>,
     list: Arg<readonly First[]>,
     ...rest: { [K in keyof Rest]: Arg<Rest[K]> }
-  ): Node<ResultOf<Returned>[]> {
+  ): Node<ResultOf<Kept>[]> {
     this.#refuseIfSealed();
     const known = this.#checkTask(task);
     const { args, nodes } = this.#arguments(`map.${known.taskName}.args`, [list, ...rest]);

@@ -69,6 +69,18 @@ known("each task of a workflow is found once in each of its queues", () => {
   assert.equal(tasksInQueues(Workflow.fromJSON(wf.toJSON()).build()).length, 4);
 });
 
+known("behind wf.map and wf.run are the tasks that run in their place", () => {
+  const inner = new Workflow("inner");
+  inner.call(add, 1, 2).set({ queue: "inner" });
+  inner.map(echo, [1]).set({ queue: "mapped" });
+  const wf = new Workflow("x");
+  wf.run(inner).set({ queue: "not-its-own" });
+  wf.map(sum, [[1]]);
+  wf.waitFor("something");
+  const found = tasksInQueues(wf.build()).map(({ task, queue }) => `${task} in ${queue}`).sort();
+  assert.equal(found, ["add in inner", "echo in mapped", "sum in io"]);
+});
+
 known("no argument and no path into one is taken for a task", () => {
   const nasty = fc.constantFrom('"task":"x"', ',"task":"x"', '{"task":"x"', "task", '\\",');
   const values = fc.oneof(anyJson, nasty, fc.dictionary(nasty, nasty));

@@ -4,10 +4,12 @@ import { runLocally } from "nats-dyrygent/testing";
 import {
   chunks,
   currentTask,
+  expand,
   FatalTaskError,
   InvalidOptionError,
   InvalidWorkflowError,
   map,
+  type Node,
   type RecordedFailure,
   type StandardSchema,
   starmap,
@@ -295,6 +297,20 @@ validation(
     assert.is((await runLocally(flaky.s(), { tasks: [flaky] })).result, 7);
   },
 );
+
+validation("the calls of wf.map are checked each", async () => {
+  const wf = new Workflow("x");
+  const urls = wf.call(echo, ["https://a.b", "c"]);
+  wf.map(size, urls as Node<string[]>, 1);
+  const failure = await failureIn(wf, [echo, size]);
+  assert.match(failure.message, /ended as FAILURE: size-1/);
+});
+
+validation("of a task that is replaced, the result is what takes its place", async () => {
+  const big = task("big", { output: z.number().max(1) }, () => expand(echo.s("text")) as never);
+  const { result } = await runLocally(big.s(), { tasks: [big, echo] });
+  assert.is(result as unknown, "text");
+});
 
 validation("a task called as a function is not checked", () => {
   assert.is(size("no url", 2), 12);

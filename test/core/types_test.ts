@@ -128,6 +128,9 @@ tasks("a schema gives a handler's parameters their types; signatures take what i
   expectTypeOf(new Workflow("x").call(day, "2026-11-22", 1)).toEqualTypeOf<
     Node<{ day: number }>
   >();
+  expectTypeOf(new Workflow("x").map(day, ["2026-11-22"], 1)).toEqualTypeOf<
+    Node<{ day: number }[]>
+  >();
   const lengths = task("lengths", { input: v.array(v.string()) }, (...texts) => texts.length);
   expectTypeOf(lengths.si("a", "b")).toEqualTypeOf<Signature<unknown, number>>();
   const one = task("one", { input: type(["string"]), output: type("number") }, async () => 1);
