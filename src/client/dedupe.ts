@@ -18,7 +18,7 @@ export interface DedupeOptions {
 }
 
 const LONGEST_KEY = 256;
-/** Each time somebody else was faster: then there is a claim to find. */
+/** A second one nearly always finds the claim of whoever was faster. */
 const TRIES = 10;
 const TRY_AGAIN_MS = 50;
 
@@ -70,8 +70,10 @@ export class Dedupe {
       if (live !== undefined) return live.run;
       const claim = { run: id, until: clock.now() + this.#windowMs, made: false };
       if (await views.swap(this.#view, revision, writeClaim(claim))) return id;
-      // A copy that is read may lag behind what was written.
-      await new Promise<void>((resolve) => clock.after(TRY_AGAIN_MS * random.chance(), resolve));
+      // Somebody was faster, and their claim is there; but a copy that is read may lag behind what was written.
+      if (tries > 0) {
+        await new Promise<void>((resolve) => clock.after(TRY_AGAIN_MS * random.chance(), resolve));
+      }
     }
     throw new UnavailableError(`Cannot claim dedupe.key ${quote(this.#key)}: others are faster`, {
       hint: "Try again.",
