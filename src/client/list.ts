@@ -2,6 +2,7 @@
 import { refuseUnknown } from "../core/options.ts";
 import { readStatus, type RunStatus } from "../core/records.ts";
 import type { WorkflowState } from "../core/scheduler.ts";
+import { withReadablePayload } from "../core/sealing.ts";
 import type { Ports } from "../ports.ts";
 
 export interface ListOptions {
@@ -21,6 +22,6 @@ export async function* list(
     if (status === undefined) continue;
     if (options.state !== undefined && status.state !== options.state) continue;
     if (options.name !== undefined && status.name !== options.name) continue;
-    yield status;
+    yield await withReadablePayload(ports.codec, status);
   }
 }

@@ -27,7 +27,8 @@ export type Submittable<Out> = Workflow<Out> | Canvas<Nothing, Out>;
 
 /**
  * @returns the run's id, once definition and tick are durable.
- * @throws {InvalidWorkflowError}, {ConflictError} when the id is taken by other content, {PayloadTooLargeError}, {UnavailableError}
+ * @throws {InvalidWorkflowError}, {ConflictError} when the id is taken by other content, {PayloadTooLargeError}, {UnavailableError},
+ * {CodecError} when the codec cannot seal it, or cannot read what has the id already
  */
 export async function submit(
   ports: Ports,

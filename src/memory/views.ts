@@ -1,5 +1,6 @@
 /** Views in memory. */
 import type { View, Views } from "../ports.ts";
+import { filterOf } from "./filter.ts";
 
 export class MemoryViews implements Views {
   readonly #records = new Map<string, View>();
@@ -14,8 +15,8 @@ export class MemoryViews implements Views {
     return Promise.resolve(this.#records.get(key));
   }
 
-  remove(key: string): Promise<void> {
-    this.#records.delete(key);
+  remove(filter: string): Promise<void> {
+    for (const key of [...this.#records.keys()].filter(filterOf(filter))) this.#records.delete(key);
     return Promise.resolve();
   }
 

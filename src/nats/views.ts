@@ -24,14 +24,14 @@ export class NatsViews implements Views {
       : { data: entry.value, revision: entry.revision };
   }
 
-  async remove(key: string): Promise<void> {
+  async remove(filter: string): Promise<void> {
     // The bucket's own delete and purge leave a marker behind for each key, for ever.
     await this.#link.patience.with(
-      `remove ${key}`,
+      `remove ${filter}`,
       () => {
         const { stateBucket } = this.#link.names;
         return this.#link.jsm.streams.purge(`KV_${stateBucket}`, {
-          filter: `$KV.${stateBucket}.${key}`,
+          filter: `$KV.${stateBucket}.${filter}`,
         });
       },
     );
