@@ -48,7 +48,9 @@ export type { RunStatus } from "./src/core/records.ts";
 export type { AnnouncedTask, LiveProcessor, LiveWorker } from "./src/core/presence.ts";
 export type { FinalState, WorkflowState } from "./src/core/fact.ts";
 export type { Counts, NodeState } from "./src/core/node_state.ts";
+export type { Codec } from "./src/core/sealing.ts";
 export {
+  CodecError,
   ConfigMismatchError,
   ConflictError,
   CycleError,

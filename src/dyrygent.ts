@@ -11,6 +11,7 @@ import { checkId, quote } from "./core/ids.ts";
 import { refuseUnknown } from "./core/options.ts";
 import type { LiveProcessor, LiveWorker } from "./core/presence.ts";
 import type { RunStatus } from "./core/records.ts";
+import type { Codec } from "./core/sealing.ts";
 import { natsPorts } from "./nats/open.ts";
 import type { Log, Ports } from "./ports.ts";
 import type { ProcessorOptions } from "./processor/options.ts";
@@ -28,6 +29,11 @@ export interface DyrygentOptions {
   tickLease?: Duration;
   /** A worker that dies is replaced after this. Every process of a namespace must say the same. @default "30s" */
   taskLease?: Duration;
+  /**
+   * Seals what users own before it is stored (arguments, payloads, results, error messages, progress) and unseals it where
+   * it is used: encryption, compression. Processors can do without. @default none: all is stored as JSON
+   */
+  codec?: Codec;
   /** Where to say what people may want to know. @default warnings and errors to the console */
   log?: Log;
 }
@@ -64,9 +70,10 @@ export class Dyrygent {
       "storage",
       "tickLease",
       "taskLease",
+      "codec",
       "log",
     ]);
-    const { replicas = 1, storage = "file", log = consoleLog } = options;
+    const { replicas = 1, storage = "file", log = consoleLog, codec } = options;
     const namespace = checkId("namespace", options.namespace ?? "dyrygent");
     if (namespace.endsWith("_STATE")) {
       throw new InvalidOptionError(
@@ -88,11 +95,20 @@ export class Dyrygent {
         hint: 'Use "file", or "memory" for what may get lost.',
       });
     }
+    if (
+      codec !== undefined &&
+      (typeof codec?.encode !== "function" || typeof codec.decode !== "function")
+    ) {
+      throw new InvalidOptionError("codec", `codec = ${quote(codec)} is not a codec`, {
+        hint: "Give an object with the functions encode and decode, bytes to bytes.",
+      });
+    }
     const ports = await natsPorts(nc, {
       namespace,
       replicas,
       storage,
       log,
+      codec,
       tickLeaseMs: durationMs("tickLease", options.tickLease ?? "10s", { least: 500 }),
       taskLeaseMs: durationMs("taskLease", options.taskLease ?? "30s", { least: 500 }),
     });
@@ -112,7 +128,7 @@ export class Dyrygent {
   /**
    * Submits a workflow, a canvas or a signature. Returns when it is durable.
    * The same id with the same content is the same run, so that a submit may be repeated.
-   * @throws {InvalidWorkflowError}, {CycleError}, {ConflictError}, {PayloadTooLargeError}, {UnavailableError}
+   * @throws {InvalidWorkflowError}, {CycleError}, {ConflictError}, {PayloadTooLargeError}, {UnavailableError}, {CodecError}
    * @throws {NotFoundError} with `unknownTasks: "refuse"`, when no live worker serves a task
    */
   async submit<Out>(target: Submittable<Out>, options: SubmitOptions = {}): Promise<Run<Out>> {

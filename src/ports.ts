@@ -3,6 +3,7 @@
  * and client know nothing else of either. Every write is conditional and safe to repeat; failures to reach the server
  * are `UnavailableError`s.
  */
+import type { Codec } from "./core/sealing.ts";
 
 export type Cancel = () => void;
 
@@ -152,14 +153,25 @@ export interface View {
 export interface Views {
   put(key: string, data: Uint8Array): Promise<void>;
   get(key: string): Promise<View | undefined>;
-  /** Only what is still at `revision`, where one is given. */
-  remove(key: string, revision?: number): Promise<void>;
+  /** Removes every record whose key matches `filter`; only what is still at `revision`, where one is given. */
+  remove(filter: string, revision?: number): Promise<void>;
   /** The keys that start with `prefix`, which ends with a dot; in no order. */
   keys(prefix: string): Promise<string[]>;
   /** All records whose key starts with `prefix`, which ends with a dot; in no order. */
   list(prefix: string): AsyncIterable<View & { readonly key: string }>;
   /** Writes only if the record is still at `revision` (0: absent). Returns whether it did. */
   swap(key: string, revision: number, data: Uint8Array): Promise<boolean>;
+}
+
+/** Results that are too big for a record, each under a name that is used once (see `blobName`). */
+export interface Blobs {
+  /** Keeps `data`; durable when it resolves. What a put that failed left behind goes with its run. */
+  put(name: string, data: Uint8Array): Promise<void>;
+  /** "damaged": what is there is not what was put. */
+  get(name: string): Promise<Uint8Array | "gone" | "damaged">;
+  remove(name: string): Promise<void>;
+  /** Removes everything of a run, also what was never put to its end. */
+  removeAll(workflow: string): Promise<void>;
 }
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
@@ -176,9 +188,12 @@ export interface Ports {
   readonly ticks: Ticks;
   readonly hints: Hints;
   readonly views: Views;
+  readonly blobs: Blobs;
+  /** What users own is sealed with it; none: nothing is. */
+  readonly codec?: Codec | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Bytes of the largest record. */
+  /** Bytes of the largest record; a result above it is a blob. */
   readonly maxRecord: number;
 }

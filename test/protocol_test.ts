@@ -43,6 +43,7 @@ function blocks(start: string): { title: string; text: string }[] {
 }
 
 const add = task("add", (a: number, b: number) => a + b);
+const long = task("long", (length: number) => "x".repeat(length));
 const sum = task("sum", (xs: number[]) => xs.reduce((a, b) => a + b, 0));
 
 /** A connection that is closed at the end, whatever happens. */
@@ -203,15 +204,34 @@ class HandWrittenWorker {
     const attempt = ((body.attempts ?? {}) as Record<string, number>)[node] ?? 1;
     const key = `${workflow}.r.${node}.${attempt}`;
     this.read.push(key);
-    return JSON.parse((await this.#outcome(key))!);
+    return JSON.parse(await this.#wholeOf((await this.#outcome(key))!));
+  }
+
+  /** The result itself, or the object that stands for it. */
+  async #wholeOf({ note, text }: { note: string[]; text: string }): Promise<string> {
+    const [kind, name] = note[6]?.split(":") ?? [];
+    if (kind !== "blob") return text;
+    const { size } = JSON.parse(text) as { size: number };
+    let whole = "";
+    for (let seq = 1; whole.length < size;) {
+      const { message } = await this.#request(`$JS.API.STREAM.MSG.GET.OBJ_${this.#ns}_RESULTS`, {
+        next_by_subj: `$O.${this.#ns}_RESULTS.C.${name}`,
+        seq,
+      }) as { message: { data: string; seq: number } };
+      whole += atob(message.data);
+      seq = message.seq + 1;
+    }
+    return whole;
   }
 
   /** A leader read. */
-  async #outcome(key: string): Promise<string | undefined> {
+  async #outcome(key: string): Promise<{ note: string[]; text: string } | undefined> {
     const { message } = await this.#request(`$JS.API.STREAM.MSG.GET.KV_${this.#ns}`, {
       last_by_subj: `$KV.${this.#ns}.${key}`,
-    }) as { message?: { data: string } };
-    return message === undefined ? undefined : atob(message.data);
+    }) as { message?: { data: string; hdrs: string } };
+    if (message === undefined) return undefined;
+    const note = /Dyrygent-Outcome: *(.*)\r/.exec(atob(message.hdrs))![1]!.split(" ");
+    return { note, text: atob(message.data) };
   }
 
   async #record(key: string, data: string, note: string): Promise<void> {
@@ -250,10 +270,15 @@ protocol.after(({ server }) => server.stop());
 protocol("streams and consumers are configured as the page says", async ({ server }) => {
   await withConnection(server, async (nc) => {
     const app = await Dyrygent.open(nc, { namespace: "demo" });
-    const worker = app.worker({ tasks: [] });
-    await worker.start();
-    const configs = blocks("json").map(({ text }) => JSON.parse(text));
-    assert.is(configs.length, 6);
+    const worker = app.worker({ tasks: [long] });
+    const processor = app.processor();
+    await Promise.all([worker.start(), processor.start()]);
+    await (await app.submit(long.s(1_500_000))).result(); // Else there is no bucket for it.
+    await processor.stop();
+    const configs = blocks("json").filter(({ title }) => title === "").map(({ text }) =>
+      JSON.parse(text)
+    );
+    assert.is(configs.length, 7);
     for (const wanted of configs) {
       const { durable_name: consumer } = wanted;
       const stream = consumer === "processor" ? "demo_TICKS" : "demo_TASKS";
@@ -276,6 +301,7 @@ function timeless(text: string): string {
     .replaceAll(/\b\d{19}\b/g, "<ns>")
     .replaceAll(/\b\d{13}\b/g, "<ms>")
     .replaceAll(/"(id|instance)":"\w{22}"/g, `"$1":"<id>"`)
+    .replaceAll(/\b(big-1\.0\.1)\.\w{22}\b/g, "$1.<id>")
     .replaceAll(/(Nats-Sequence|Subject-Sequence): [1-9]\d*/g, "$1: <n>")
     .replaceAll(/Nats-Time-Stamp: \S+/g, "Nats-Time-Stamp: <t>");
 }
@@ -315,7 +341,7 @@ protocol("the page's examples are the messages that travel", async ({ server }) 
     wf.finally(add.si(9, 9));
 
     const app = await Dyrygent.open(nc, { namespace: "demo" });
-    const worker = app.worker({ tasks: [add, sum, flaky], id: "w1" });
+    const worker = app.worker({ tasks: [add, sum, flaky, long], id: "w1" });
     const processor = app.processor();
     const run = await app.submit(wf, {
       id: "report-1",
@@ -325,6 +351,7 @@ protocol("the page's examples are the messages that travel", async ({ server }) 
     await run.skip([3]);
     await Promise.all([worker.start(), processor.start()]);
     assert.is(await run.result(), 6);
+    await (await app.submit(long.s(2_000_000), { id: "big-1" })).result();
     await Promise.all([worker.stop(), processor.stop()]);
     await spy.flush();
     await spy.close();
@@ -351,6 +378,7 @@ protocol("a worker written from the page runs what our processor conducts", asyn
         if (fails-- > 0) throw new Failure("Error", "not yet", false);
         return "x".repeat(6_000);
       },
+      size: (text: string) => text.length,
       nothing: () => undefined,
     });
     await worker.start();
@@ -372,19 +400,24 @@ protocol("a worker written from the page runs what our processor conducts", asyn
     ));
     const last = ends.at(-1)!;
     const nobody = wf.call(nothing).after(last);
+    // Its result is an object that our worker makes and the one by hand reads.
+    const huge = wf.call(long, 1_500_000).set({ queue: "ours" });
+    const size = wf.call(task("size", (text: string) => text.length), huge);
+    const ours = app.worker({ tasks: [long], queues: ["ours"] });
     const processor = app.processor();
-    await processor.start();
-    const run = await app.submit(wf.output({ counted, last, nobody }), {
+    await Promise.all([processor.start(), ours.start()]);
+    const run = await app.submit(wf.output({ counted, last, nobody, size }), {
       unknownTasks: "ignore",
     });
     await run.skip([later]);
     const value = await run.result();
-    await processor.stop();
+    await Promise.all([processor.stop(), ours.stop()]);
 
-    assert.equal(value, { counted: [6_000, 7, null], last: [3, 7], nobody: null });
+    assert.equal(value, { counted: [6_000, 7, null], last: [3, 7], nobody: null, size: 1_500_000 });
     assert.ok(worker.bodies.some((body) => "attempts" in body), "no message named an attempt");
     assert.ok(worker.bodies.some((body) => "results" in body), "no message brought a result");
-    assert.equal(worker.read.map((key) => key.slice(run.id.length)), [".r.0.2"]);
+    const read = worker.read.map((key) => key.slice(run.id.length)).sort();
+    assert.equal(read, [".r.0.2", `.r.${huge.index}.1`].sort());
     assert.is((await run.status()).state, "SUCCESS");
   });
 });
@@ -490,7 +523,7 @@ protocol("the permissions that the page names are enough", async () => {
       currentTask().progress(0.5);
       await new Promise((later) => setTimeout(later, 400)); // long enough to be told as started
     });
-    const worker = forWorker!.worker({ tasks: [add, sum, failing, reporting] });
+    const worker = forWorker!.worker({ tasks: [add, sum, failing, reporting, long] });
     const processor = forProcessor!.processor({ retention: 0, tick: { idle: [50, 50] } });
     await Promise.all([worker.start(), processor.start()]);
 
@@ -499,6 +532,11 @@ protocol("the permissions that the page names are enough", async () => {
     const huge = wf.call(task("size", (text: string) => text.length), "x".repeat(600_000));
     wf.call(add, 1, 1).set({ priority: 1 });
     wf.call(reporting);
+    wf.call(
+      task("add", (a: string, b: string) => a + b),
+      wf.call(long, 1_500_000).named("big"),
+      "",
+    );
     wf.call(failing).after(huge, { on: "failure" });
     wf.call(sum, [huge]).set({ payload: "y".repeat(600) });
     wf.call(add, 1, 1).set({ countdown: "1h" }).named("far");
@@ -513,6 +551,7 @@ protocol("the permissions that the page names are enough", async () => {
     await run.resume();
     await run.skip(["far"]);
     assert.is((await run.ended()).state, "FAILURE");
+    assert.is((await run.result("big") as string).length, 1_500_000);
     for await (const _ of run.watch()) { /* all of it */ }
     const junk = await connections[0]!.request("$JS.API.STREAM.INFO.demo_TASKS");
     assert.is(junk.json<{ state: { messages: number } }>().state.messages, 0);

@@ -4,6 +4,7 @@ import { checkId, quote } from "../core/ids.ts";
 import { momentMs, refuseUnknown } from "../core/options.ts";
 import { readStatus, type RunStatus } from "../core/records.ts";
 import type { WorkflowState } from "../core/scheduler.ts";
+import { withReadablePayload } from "../core/sealing.ts";
 import type { Ports } from "../ports.ts";
 
 export interface ListOptions {
@@ -45,7 +46,7 @@ interface Wanted {
 
 /** @throws {InvalidOptionError}, {UnavailableError} */
 export async function* list(
-  { views }: Ports,
+  { views, codec }: Ports,
   options: ListOptions = {},
 ): AsyncGenerator<RunStatus, void, void> {
   const { matches, limit, after } = checkOptions(options);
@@ -57,8 +58,10 @@ export async function* list(
     const batch = wanted.slice(i, i + Math.min(READ_BATCH, left));
     i += batch.length;
     for (const view of await Promise.all(batch.map((id) => views.get(PREFIX + id)))) {
-      const status = view === undefined ? undefined : readStatus(view.data);
-      if (status === undefined || !matches(status)) continue;
+      const stored = view === undefined ? undefined : readStatus(view.data);
+      if (stored === undefined) continue;
+      const status = await withReadablePayload(codec, stored);
+      if (!matches(status)) continue;
       yield status;
       if (--left === 0) return;
     }

@@ -13,11 +13,12 @@ import { wholeDefinition } from "../core/recorded.ts";
 import {
   type EndRecord,
   readExpansion,
-  readFailure,
   readOutcomeNote,
   readStatus,
   type RunStatus,
 } from "../core/records.ts";
+import { shownFailure } from "../core/sealed_failure.ts";
+import { sealJson, withReadablePayload } from "../core/sealing.ts";
 import { Node } from "../core/workflow.ts";
 import type { Ports, Stored } from "../ports.ts";
 import { recordControl } from "../runs/control.ts";
@@ -67,7 +68,8 @@ export class Run<Out = unknown> {
 
   /**
    * The workflow's result, or a node's, as soon as there is one. Waiting costs nothing: the server tells when it ends.
-   * @throws {WorkflowFailedError} when the workflow did not succeed; {TaskError} for a node that failed; {NotFoundError}
+   * @throws {WorkflowFailedError} when the workflow did not succeed; {TaskError} for a node that failed; {NotFoundError};
+   * {CodecError} when it is sealed and the codec at hand cannot read it
    */
   async result(): Promise<Out>;
   async result<T>(node: Node<T>): Promise<T>;
@@ -78,18 +80,22 @@ export class Run<Out = unknown> {
     const { end } = await this.#waitForEnd();
     if (end.state !== "SUCCESS") throw await this.#failure(end);
     const output = head.output ?? (await this.#definition()).output;
-    return await fillFrom(this.#ports.facts, this.id, output) as Out;
+    return await fillFrom(this.#ports, this.id, output) as Out;
   }
 
   /** Resolves when the run has ended, however it ended. */
   async ended(): Promise<RunStatus> {
-    await this.status();
+    await this.#storedStatus();
     await this.#waitForEnd();
     return this.status();
   }
 
-  /** How it stands. While it runs, counts are up to a second old. */
+  /** How it stands. While it runs, counts are up to a second old. A payload that the codec cannot read is shown sealed. */
   async status(): Promise<RunStatus> {
+    return withReadablePayload(this.#ports.codec, await this.#storedStatus());
+  }
+
+  async #storedStatus(): Promise<RunStatus> {
     const [view, last, stored] = await Promise.all([
       this.#ports.views.get(`wf.${this.id}`),
       lastEnd(this.#ports.facts, this.id),
@@ -168,7 +174,10 @@ export class Run<Out = unknown> {
     ...[data]: [Data] extends [null] ? [data?: null] : [data: NoInfer<Data>]
   ): Promise<ControlAnswer> {
     const name = checkId("event", typeof event === "string" ? event : event.name);
-    return this.#control({ is: "event", name, data: JSON.parse(exactJson(data ?? null, "data")) });
+    const json = exactJson(data ?? null, "data");
+    const { codec } = this.#ports;
+    const sent = codec === undefined ? json : await sealJson(codec, json);
+    return this.#control({ is: "event", name, data: JSON.parse(sent) });
   }
 
   /**
@@ -176,7 +185,7 @@ export class Run<Out = unknown> {
    * has ended; processors do this by themselves when its retention is over.
    */
   async remove(): Promise<ControlAnswer> {
-    const { state } = await this.status();
+    const { state } = await this.#storedStatus();
     if (!hasEnded(state)) return { applied: false, state };
     await removeRun(this.#ports, this.id);
     return { applied: true, state };
@@ -205,7 +214,7 @@ export class Run<Out = unknown> {
           note.is === "succeeded" ? { ...times, state: "SUCCESS" } : {
             ...times,
             state: "FAILURE",
-            failure: new TaskError(labelOf(definition, node), attempt, readFailure(stored.data)),
+            failure: await this.#errorIn(definition, node, attempt, stored),
           },
         );
       }
@@ -218,7 +227,7 @@ export class Run<Out = unknown> {
    */
   async #control(control: Control): Promise<ControlAnswer> {
     const { facts, random } = this.#ports;
-    const { state } = await this.status();
+    const { state } = await this.#storedStatus();
     if (!appliesIn(control, state)) return { applied: false, state };
     const { seq } = await recordControl(this.#ports, this.id, control, random.id());
     const last = await lastEnd(facts, this.id);
@@ -232,7 +241,6 @@ export class Run<Out = unknown> {
     const { facts } = this.#ports;
     const definition = await this.#definition();
     const node = this.#find(definition, reference);
-    const label = labelOf(definition, node);
     const found = await waitFor(
       this.#ports,
       [`${this.id}.r.${node}.*`, `${this.id}.end.*`],
@@ -245,13 +253,13 @@ export class Run<Out = unknown> {
           : { is: "ended" as const, end: last.end };
       },
     );
-    if (found.is === "success") return resultOf(facts, found.success);
+    if (found.is === "success") return resultOf(this.#ports, found.success);
     // It may have been recorded just before the end.
     const success = await successOf(facts, this.id, node);
-    if (success !== undefined) return resultOf(facts, success);
+    if (success !== undefined) return resultOf(this.#ports, success);
     const failed = await lastOutcome(facts, this.id, node);
     if (failed !== undefined) {
-      throw new TaskError(label, failed.attempt, readFailure(failed.stored.data));
+      throw await this.#errorIn(definition, node, failed.attempt, failed.stored);
     }
     if (found.end.state === "SUCCESS") return null;
     throw await this.#failure(found.end);
@@ -262,13 +270,19 @@ export class Run<Out = unknown> {
     const definition = await this.#definition();
     const failures = await Promise.all(end.failed.map(async ({ node, attempt }) => {
       const stored = await this.#ports.facts.readRecorded(outcomeKey(this.id, node, attempt));
-      return new TaskError(
-        labelOf(definition, node),
-        attempt,
-        readFailure(stored?.data ?? new Uint8Array()),
-      );
+      return this.#errorIn(definition, node, attempt, stored);
     }));
     return new WorkflowFailedError(this.id, end.state, failures, end.reason);
+  }
+
+  async #errorIn(
+    definition: Definition,
+    node: number,
+    attempt: number,
+    stored: Stored | undefined,
+  ): Promise<TaskError> {
+    const failure = await shownFailure(this.#ports.codec, stored?.data ?? new Uint8Array());
+    return new TaskError(labelOf(definition, node), attempt, failure);
   }
 
   async #waitForEnd(): Promise<LastEnd> {

@@ -42,7 +42,8 @@ export type Submittable<Out> = Workflow<Out> | Canvas<Nothing, Out>;
 /**
  * @returns the run, once definition and tick are durable.
  * @throws {InvalidWorkflowError}, {ConflictError} when the id is taken by other content, {NotFoundError} for tasks that
- * nobody serves, {PayloadTooLargeError}, {UnavailableError}
+ * nobody serves, {PayloadTooLargeError}, {UnavailableError}, {CodecError} when the codec cannot seal it, or cannot read
+ * what has the id already
  */
 export async function submit(
   ports: Ports,

@@ -12,6 +12,7 @@ import {
   Scheduler,
   type WorkflowState,
 } from "../core/scheduler.ts";
+import { unseal } from "../core/sealing.ts";
 import type { Cancel, Ports } from "../ports.ts";
 
 /** A change of a node or of the workflow, or a progress report of a running task. */
@@ -70,7 +71,10 @@ export async function* watch(
         }
       }
       for (const recorded of heard.splice(0)) story.take(recorded);
-      yield* story.events();
+      for (const event of story.events()) {
+        const shown = event.is === "progress" ? await readable(ports, event) : event;
+        if (shown !== undefined) yield shown;
+      }
       if (story.ended) return;
       if (heard.length > 0 || missed) continue;
       await new Promise<void>((resolve) => {
@@ -86,6 +90,19 @@ export async function* watch(
     }
   } finally {
     for (const cancel of cancels) cancel();
+  }
+}
+
+/** Progress may get lost: also what cannot be unsealed. */
+async function readable(
+  { codec, log }: Ports,
+  event: RunEvent & { is: "progress" },
+): Promise<RunEvent | undefined> {
+  try {
+    return { ...event, value: await unseal(codec, event.value) };
+  } catch (error) {
+    log("debug", `the progress of ${event.label} cannot be read`, { error });
+    return undefined;
   }
 }
 

@@ -7,6 +7,7 @@ import type { Calls } from "./canvas.ts";
 import { findCycle, type Graph, sinks } from "./graph.ts";
 import { LIMITS } from "./limits.ts";
 import type { Policy } from "./options.ts";
+import { isSealed } from "./sealing.ts";
 import { type Input, type Template, templateOf } from "./template.ts";
 
 /** What a worker needs to run a node: the part of a task message that comes from the definition. */
@@ -19,7 +20,7 @@ export interface SignatureRecord {
   readonly calls?: Calls;
   readonly timeoutMs?: number;
   readonly softTimeoutMs?: number;
-  /** Its result is not kept. */
+  /** Its result is `null`, whatever it returned. */
   readonly ignoreResult?: true;
   readonly payload?: unknown;
 }
@@ -136,10 +137,11 @@ function taskNameOf(definition: Definition, node: number): string {
 
 /** What people call a task: the built-in ones by what they were built for. */
 function shownName({ task, args }: SignatureRecord): string {
+  if (task !== MAP_TASK && task !== RUN_TASK) return typeof task === "string" ? task : "node";
+  // Those who have the codec call it the same as those who have not.
+  if (isSealed(args)) return task === MAP_TASK ? "map" : "run";
   const [first] = args as [{ name?: unknown; signature?: { task?: unknown } }?];
-  if (task === MAP_TASK) return `map-${String(first?.signature?.task)}`;
-  if (task === RUN_TASK) return `run-${String(first?.name)}`;
-  return typeof task === "string" ? task : "node";
+  return task === MAP_TASK ? `map-${String(first?.signature?.task)}` : `run-${String(first?.name)}`;
 }
 
 /** The node that a user means by a number, a name or a label. */

@@ -130,6 +130,11 @@ export class UnavailableError extends DyrygentError {
   readonly code = "UNAVAILABLE";
 }
 
+/** The codec at hand cannot read, or write, what somebody sealed: no codec, the wrong one, or a key it does not have. */
+export class CodecError extends DyrygentError {
+  readonly code = "CODEC";
+}
+
 /** A task's failure as it was recorded where it ran. */
 export interface RecordedFailure {
   /** The error's name where it was thrown; `"UnknownTaskError"`, `"TimeoutError"`, `"WorkerLostError"` come from the worker itself. */

@@ -8,6 +8,7 @@ import { isCount, LIMITS } from "./limits.ts";
 import type { Control, FinalState, WorkflowState } from "./fact.ts";
 import { isId } from "./ids.ts";
 import type { Counts } from "./node_state.ts";
+import { isSealed } from "./sealing.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -37,18 +38,18 @@ export interface OutcomeNote {
   readonly elsewhere?: Elsewhere;
 }
 
-/** The result is what another run gives. */
-export interface Elsewhere {
-  readonly is: "run";
-  readonly run: string;
-}
+export type Elsewhere =
+  /** The result is what another run gives. */
+  | { readonly is: "run"; readonly run: string }
+  /** It is too big for a record: the body only stands for it. */
+  | { readonly is: "blob"; readonly blob: string };
 
 /** The value of the header `Dyrygent-Outcome`. */
 export function writeOutcomeNote(
   { is, startedAt, endedAt, sentNs, worker, elsewhere }: OutcomeNote,
 ): string {
   return `${RECORD_VERSION} ${is} ${startedAt} ${endedAt} ${sentNs} ${worker}` +
-    (elsewhere === undefined ? "" : ` ${elsewhere.is}:${elsewhere.run}`);
+    (elsewhere === undefined ? "" : ` ${writeElsewhere(elsewhere)}`);
 }
 
 export function readOutcomeNote(text: string | undefined): OutcomeNote | undefined {
@@ -64,9 +65,40 @@ export function readOutcomeNote(text: string | undefined): OutcomeNote | undefin
   return elsewhere === undefined ? undefined : { ...note, elsewhere };
 }
 
+function writeElsewhere(elsewhere: Elsewhere): string {
+  return elsewhere.is === "run" ? `run:${elsewhere.run}` : `blob:${elsewhere.blob}`;
+}
+
 function readElsewhere(text: string): Elsewhere | undefined {
-  const run = text.startsWith("run:") ? text.slice("run:".length) : "";
-  return isId(run) ? { is: "run", run } : undefined;
+  const [kind, name = "", more] = text.split(":");
+  if (more !== undefined) return undefined;
+  if (kind === "run" && isId(name)) return { is: "run", run: name };
+  return kind === "blob" && BLOB.test(name) ? { is: "blob", blob: name } : undefined;
+}
+
+/** `<workflow>.<node>.<attempt>.<id>`: it stands in subjects. */
+const BLOB = /^[\w-]{1,64}\.\d{1,9}\.\d{1,9}\.[\w-]{1,64}$/;
+
+/** What a result is called that is kept outside of its record. `id` tells executions of the attempt apart. */
+export function blobName(workflow: string, node: number, attempt: number, id: string): string {
+  return `${workflow}.${node}.${attempt}.${id}`;
+}
+
+/** The blob that an outcome's note names, if it does. */
+export function blobIn(note: string | undefined): string | undefined {
+  const elsewhere = readOutcomeNote(note)?.elsewhere;
+  return elsewhere?.is === "blob" ? elsewhere.blob : undefined;
+}
+
+/** The body of an outcome whose result is in a blob. */
+export function writeBlobReference(blob: string, size: number): Uint8Array {
+  return encoder.encode(JSON.stringify({ blob, size }));
+}
+
+/** Bytes of the blob that the body of an outcome stands for; undefined when it does not say. */
+export function readBlobSize(data: Uint8Array): number | undefined {
+  const { size } = parseRecord(data) ?? {};
+  return isCount(size) ? size : undefined;
 }
 
 /** The failure that anything thrown amounts to. Never throws itself, whatever it is given. */
@@ -117,7 +149,11 @@ export function readFailure(data: Uint8Array): RecordedFailure {
   const { name, message, stack, fatal } = parseRecord(data) ?? {};
   return {
     name: typeof name === "string" ? name : "UnreadableFailure",
-    message: typeof message === "string" ? message : "the failure's record cannot be read",
+    message: typeof message === "string"
+      ? message
+      : isSealed(message)
+      ? "its message is sealed"
+      : "the failure's record cannot be read",
     ...(typeof stack === "string" ? { stack } : {}),
     ...(fatal === true ? { fatal } : {}),
   };
@@ -261,6 +297,8 @@ export type SummaryHead = Omit<RunSummary, "id" | "name" | "payload" | "failures
 /** What few task messages carry. */
 export interface MessageExtras {
   readonly expiresAt?: number;
+  /** When the run was submitted, if inputs are left to be read: runs that had the same id one after the other are told apart by it. */
+  readonly submittedAt?: number;
   /** Failures that the arguments take. */
   readonly failures?: readonly NamedFailure[];
   readonly summary?: SummaryHead;
@@ -292,7 +330,9 @@ export function writeTaskMessage(
   if (attempts.length > 0) {
     parts.push(encoder.encode(`,"attempts":${JSON.stringify(Object.fromEntries(attempts))}`));
   }
-  if (extras !== undefined) parts.push(encoder.encode(`,${JSON.stringify(extras).slice(1, -1)}`));
+  if (extras !== undefined && Object.keys(extras).length > 0) {
+    parts.push(encoder.encode(`,${JSON.stringify(extras).slice(1, -1)}`));
+  }
   parts.push(MESSAGE_END);
   return concat(parts);
 }
@@ -319,6 +359,8 @@ export interface TaskMessage {
   readonly attempts: Readonly<Record<string, number>>;
   /** The attempt may not begin later; milliseconds since 1970. */
   readonly expiresAt?: number;
+  /** When the run was submitted, if there are inputs to be read. */
+  readonly submittedAt?: number;
   readonly failures: readonly NamedFailure[];
   readonly summary?: SummaryHead;
 }
@@ -331,8 +373,8 @@ export type ReadTaskMessage =
 
 export function readTaskMessage(data: Uint8Array): ReadTaskMessage {
   const record = parseRecord(data);
-  const { v, signature, workflow, cleanup, results, attempts, expiresAt, failures, summary } =
-    record ?? {};
+  const { v, signature, workflow, cleanup, results, attempts } = record ?? {};
+  const { expiresAt, submittedAt, failures, summary } = record ?? {};
   if (typeof v === "number" && v > RECORD_VERSION) return { is: "newer", version: v };
   if (v !== RECORD_VERSION || !isObject(signature)) return { is: "unreadable" };
   const { name, payload, depth } = isObject(workflow) ? workflow : {};
@@ -349,6 +391,7 @@ export function readTaskMessage(data: Uint8Array): ReadTaskMessage {
       results: isObject(results) ? results : {},
       attempts: isObject(attempts) ? attempts as Record<string, number> : {},
       ...(isMoment(expiresAt) ? { expiresAt } : {}),
+      ...(isMoment(submittedAt) ? { submittedAt } : {}),
       failures: Array.isArray(failures) ? failures.filter(isNamedFailure) : [],
       ...(isObject(summary) ? { summary: summary as unknown as SummaryHead } : {}),
     },

@@ -6,6 +6,7 @@
 import type { Path } from "./json.ts";
 import { isCount, LIMITS } from "./limits.ts";
 import { foldRuns, type Run, unfoldRuns } from "./runs.ts";
+import { isSealed } from "./sealing.ts";
 
 /**
  * One hole: at `at` (a path; `[]` is the whole value) goes the result of `node`, the list of results of `nodes`, the failure
@@ -127,7 +128,9 @@ export function isTemplate(value: unknown, size: number): value is Template {
   if (nodes === undefined || nodes.some((node) => node >= size)) return false;
   if (!inputs.every((input) => isSound(input, size))) return false;
   try {
-    fill(JSON.parse(json), inputs, { resultOf: () => null });
+    const parsed = JSON.parse(json);
+    // Whether a sealed one has the holes shows when it is unsealed.
+    if (!isSealed(parsed)) fill(parsed, inputs, { resultOf: () => null });
     return true;
   } catch {
     return false;

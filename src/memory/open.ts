@@ -1,6 +1,8 @@
 /** The memory adapter as a whole: all ports in one process, for tests. Nothing outlives it. */
 import { TICK } from "../core/records.ts";
+import type { Codec } from "../core/sealing.ts";
 import type { Clock, Log, Ports, Random, TaskAddress, Tasks, Ticks } from "../ports.ts";
+import { MemoryBlobs } from "./blobs.ts";
 import { MemoryFacts } from "./facts.ts";
 import { filterOf } from "./filter.ts";
 import { MemoryHints } from "./hints.ts";
@@ -11,6 +13,9 @@ export interface MemoryOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  readonly codec?: Codec;
+  /** Bytes of the largest record. @default 1 MiB */
+  readonly maxRecord?: number;
 }
 
 const TICK_LEASE_MS = 10_000;
@@ -18,7 +23,9 @@ const TASK_LEASE_MS = 30_000;
 /** What a NATS server takes by default. */
 const MAX_RECORD = 1_048_576;
 
-export function memoryPorts({ clock, random, log }: MemoryOptions): Ports {
+export function memoryPorts(
+  { clock, random, log, codec, maxRecord = MAX_RECORD }: MemoryOptions,
+): Ports {
   const hints = new MemoryHints();
   return {
     facts: new MemoryFacts(clock, (stored) => hints.tellFact(stored)),
@@ -26,10 +33,12 @@ export function memoryPorts({ clock, random, log }: MemoryOptions): Ports {
     ticks: memoryTicks(new MemoryQueue(clock, TICK_LEASE_MS)),
     hints,
     views: new MemoryViews(),
+    blobs: new MemoryBlobs(),
+    codec,
     clock,
     random,
     log,
-    maxRecord: MAX_RECORD,
+    maxRecord,
   };
 }
 

@@ -1,5 +1,6 @@
 /** Views in memory. */
 import type { View, Views } from "../ports.ts";
+import { filterOf } from "./filter.ts";
 
 export class MemoryViews implements Views {
   readonly #records = new Map<string, View>();
@@ -14,9 +15,11 @@ export class MemoryViews implements Views {
     return Promise.resolve(this.#records.get(key));
   }
 
-  remove(key: string, revision?: number): Promise<void> {
-    if (revision === undefined || this.#records.get(key)?.revision === revision) {
-      this.#records.delete(key);
+  remove(filter: string, revision?: number): Promise<void> {
+    for (const key of [...this.#records.keys()].filter(filterOf(filter))) {
+      if (revision === undefined || this.#records.get(key)?.revision === revision) {
+        this.#records.delete(key);
+      }
     }
     return Promise.resolve();
   }

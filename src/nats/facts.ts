@@ -1,6 +1,7 @@
 /** The log of facts on a KV bucket whose stream refuses a second write to any key. */
 import type { Msg } from "@nats-io/nats-core";
 import { AckPolicy, DeliverPolicy, ReplayPolicy } from "@nats-io/jetstream";
+import { fromBase64 } from "../core/base64.ts";
 import type { Facts, Stored } from "../ports.ts";
 import { CODE, translate } from "./errors.ts";
 import { parseAckAddress, PullIntake } from "./intake.ts";
@@ -10,7 +11,8 @@ import type { Link } from "./link.ts";
 /** The header that says how an attempt ended, beside a body that is only the result. */
 export const NOTE_HEADER = "Dyrygent-Outcome";
 
-interface StoredReply {
+/** What the leader says when it is asked for a message. */
+export interface StoredReply {
   readonly message?: {
     readonly subject: string;
     readonly seq: number;
@@ -172,11 +174,4 @@ function noteOf(note: string | undefined): { note?: string } {
 
 function noteInHeaders(text: string): string | undefined {
   return new RegExp(`^${NOTE_HEADER}: *(.*)$`, "m").exec(text)?.[1]?.trim();
-}
-
-function fromBase64(text: string): Uint8Array {
-  const binary = atob(text);
-  const bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-  return bytes;
 }

@@ -6,6 +6,9 @@ export interface Names {
   readonly tasksStream: string;
   readonly ticksStream: string;
   readonly stateBucket: string;
+  /** A bucket of the object store. */
+  readonly resultsBucket: string;
+  readonly resultsStream: string;
   readonly tickConsumer: string;
   /** `$KV.NS.`: facts as they are written. */
   readonly factPrefix: string;
@@ -22,6 +25,8 @@ export function namesIn(namespace: string): Names {
     tasksStream: `${namespace}_TASKS`,
     ticksStream: `${namespace}_TICKS`,
     stateBucket: `${namespace}_STATE`,
+    resultsBucket: `${namespace}_RESULTS`,
+    resultsStream: `OBJ_${namespace}_RESULTS`,
     tickConsumer: "processor",
     factPrefix: `$KV.${namespace}.`,
     hintPrefix: `${namespace}.fact.`,

@@ -3,7 +3,9 @@ import { ClosedConnectionError, type NatsConnection } from "@nats-io/nats-core";
 import { jetstream, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { UnsupportedServerError } from "../core/errors.ts";
+import type { Codec } from "../core/sealing.ts";
 import type { Log, Ports } from "../ports.ts";
+import { NatsBlobs } from "./blobs.ts";
 import { systemClock } from "./clock.ts";
 import { translate } from "./errors.ts";
 import { NatsFacts } from "./facts.ts";
@@ -31,6 +33,7 @@ export interface NatsOptions extends StorageOptions {
   readonly tickLeaseMs: number;
   readonly taskLeaseMs: number;
   readonly log: Log;
+  readonly codec?: Codec | undefined;
 }
 
 const OLDEST: readonly [number, number] = [2, 10];
@@ -42,7 +45,7 @@ const LARGEST_RECORD = 1_048_576;
 
 /** @throws {UnsupportedServerError}, {ConfigMismatchError}, {UnavailableError} */
 export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promise<Ports> {
-  const { namespace, log, tickLeaseMs, taskLeaseMs } = options;
+  const { namespace, log, codec, tickLeaseMs, taskLeaseMs } = options;
   if (nc.isClosed()) throw translate(`open "${namespace}"`, new ClosedConnectionError());
   checkVersion(nc.info?.version ?? "unknown");
   const names = namesIn(namespace);
@@ -62,16 +65,20 @@ export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promi
     clock: systemClock,
     log,
   };
+  const largest = Math.min(nc.info?.max_payload ?? LARGEST_RECORD, LARGEST_RECORD);
+  const maxRecord = largest - RECORD_ROOM;
   return {
     facts: new NatsFacts(link),
     tasks: new NatsTasks(link, taskLeaseMs),
     ticks: new NatsTicks(link, tickLeaseMs),
     hints: new NatsHints(nc, names),
     views: await openViews(link, options),
+    blobs: new NatsBlobs(link, options, maxRecord),
+    codec,
     clock: systemClock,
     random: systemRandom,
     log,
-    maxRecord: Math.min(nc.info?.max_payload ?? LARGEST_RECORD, LARGEST_RECORD) - RECORD_ROOM,
+    maxRecord,
   };
 }
 

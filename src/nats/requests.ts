@@ -104,6 +104,16 @@ export class Requests {
     return this.#request(what, subject, data, headers, asCreated);
   }
 
+  /** Writes `data` after the subject's message `after` (0: as its first). Its sequence; undefined: another one is there. */
+  append(
+    what: string,
+    subject: string,
+    data: Uint8Array,
+    after: number,
+  ): Promise<number | undefined> {
+    return this.#request(what, subject, data, expecting(after), asAppended);
+  }
+
   /** Writes `data`, replacing what the stream says it replaces. */
   publish(what: string, subject: string, data: Uint8Array): Promise<void> {
     return this.#request(what, subject, data, undefined, asWritten);
@@ -287,6 +297,15 @@ function asCreated(msg: Msg, what: string): Verdict {
     : again(what, reply);
 }
 
+function asAppended(msg: Msg, what: string): Verdict {
+  const reply = msg.json<PublishReply>();
+  if (reply.error === undefined) return { is: "done", value: reply.seq };
+  const code = reply.error.err_code;
+  return code === CODE.wrongLastSequence || code === CODE.wrongLastSequenceConstant
+    ? { is: "done", value: undefined }
+    : again(what, reply);
+}
+
 function asWritten(msg: Msg, what: string): Verdict {
   const reply = msg.json<PublishReply>();
   return reply.error === undefined ? { is: "done", value: undefined } : again(what, reply);
@@ -316,11 +335,16 @@ function isTransient(code: number): boolean {
 }
 
 const encoder = new TextEncoder();
-const IF_FREE = "Nats-Expected-Last-Subject-Sequence: 0\r\n";
 
-/** Encoded headers that make a publish conditional on its subject being free, and say `more` (whole lines). */
+/** Encoded headers that make a publish conditional on the subject's last message being `seq`, and say `more` (whole lines). */
+function expecting(seq: number, more = ""): Uint8Array {
+  const condition = `Nats-Expected-Last-Subject-Sequence: ${seq}\r\n`;
+  return encoder.encode(`NATS/1.0\r\n${condition}${more}\r\n`);
+}
+
+/** The same, on its subject being free. */
 export function ifFree(more = ""): Uint8Array {
-  return encoder.encode(`NATS/1.0\r\n${IF_FREE}${more}\r\n`);
+  return expecting(0, more);
 }
 
 const ONLY_IF_FREE = ifFree();

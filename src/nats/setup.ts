@@ -80,6 +80,23 @@ export function ticksConfig(names: Names, storage: StorageOptions): Wanted<Strea
   };
 }
 
+/** A bucket of the object store; one that another client of it has made will do. Chunks of a blob share a subject. */
+export function resultsConfig(names: Names, storage: StorageOptions): Wanted<StreamConfig> {
+  const { resultsStream, resultsBucket } = names;
+  const { allow_rollup_hdrs: _, ...kept } = common(storage);
+  return {
+    ...kept,
+    name: resultsStream,
+    subjects: [`$O.${resultsBucket}.C.>`, `$O.${resultsBucket}.M.>`],
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.New,
+    max_msgs_per_subject: -1,
+    deny_delete: false,
+    deny_purge: false,
+    allow_direct: true,
+  };
+}
+
 /** No delivery limit (it would block subjects), no backoff (it distorts delays), no limit on what is parked. */
 function pullConfig(name: string, filter: string, leaseMs: number): Wanted<ConsumerConfig> {
   return {

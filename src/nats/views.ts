@@ -58,14 +58,14 @@ export class NatsViews implements Views {
     return isThere ? { data, revision: Number(headers.get("Nats-Sequence")) } : undefined;
   }
 
-  async remove(key: string, revision?: number): Promise<void> {
+  async remove(filter: string, revision?: number): Promise<void> {
     // The bucket's own delete and purge leave a marker behind for each key, for ever.
     await this.#link.patience.with(
-      `remove ${key}`,
+      `remove ${filter}`,
       () => {
         const { stateBucket } = this.#link.names;
         return this.#link.jsm.streams.purge(`KV_${stateBucket}`, {
-          filter: `$KV.${stateBucket}.${key}`,
+          filter: `$KV.${stateBucket}.${filter}`,
           // Up to, but not with, this one.
           ...(revision === undefined ? {} : { seq: revision + 1 }),
         } as PurgeOpts);

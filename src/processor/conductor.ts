@@ -123,7 +123,7 @@ export class Conductor {
     this.#window = Math.min(options.window, definition.maxParallel ?? Infinity);
     this.#events = events;
     this.#family = new Family(ports, workflow);
-    this.#messages = new TaskMessages(definition, ports.maxRecord);
+    this.#messages = new TaskMessages(definition, submittedAt, ports.maxRecord);
     this.#scheduler = new Scheduler(definition, workflow, submittedAt);
     // Before the log is read: what is recorded meanwhile is heard or read, or both.
     this.#unsubscribe = ports.hints.onFact(everythingOf(workflow), (hint) => {

@@ -1,6 +1,7 @@
 /** What users attach to a processor. A hook never breaks a workflow: what it throws is logged. */
 import { failureOf, type RunStatus } from "../core/records.ts";
 import type { WorkflowState } from "../core/scheduler.ts";
+import { type Codec, withReadablePayload } from "../core/sealing.ts";
 import type { Log } from "../ports.ts";
 
 /** Events of a processor: they are told by the processor that saw them, at least once for each workflow. */
@@ -15,14 +16,18 @@ export interface ProcessorEvents {
 
 export class Hooks {
   readonly #log: Log;
+  readonly #codec: Codec | undefined;
+  /** With a codec, calls wait for their payload; they stay in order. */
+  #last: Promise<unknown> = Promise.resolve();
   readonly #handlers: { [E in keyof ProcessorEvents]: Set<ProcessorEvents[E]> } = {
     stateChange: new Set(),
     activeTick: new Set(),
     finish: new Set(),
   };
 
-  constructor(log: Log) {
+  constructor(log: Log, codec: Codec | undefined) {
     this.#log = log;
+    this.#codec = codec;
   }
 
   add<E extends keyof ProcessorEvents>(event: E, handler: ProcessorEvents[E]): () => void {
@@ -41,6 +46,14 @@ export class Hooks {
   ): void {
     if (this.#handlers[event].size === 0) return;
     const args = details();
+    if (this.#codec === undefined) return this.#callAll(event, args);
+    const [status, ...more] = args as [RunStatus, ...unknown[]];
+    this.#last = this.#last.then(async () =>
+      this.#callAll(event, [await withReadablePayload(this.#codec, status), ...more])
+    );
+  }
+
+  #callAll(event: keyof ProcessorEvents, args: readonly unknown[]): void {
     for (const handler of this.#handlers[event]) {
       void this.#callOne(event, () => (handler as (...args: unknown[]) => unknown)(...args));
     }

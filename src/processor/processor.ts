@@ -93,7 +93,7 @@ export class Processor {
     this.#isAnnounced = isAnnounced;
     this.#options = checkOptions(options);
     this.#ports = ports;
-    this.#hooks = new Hooks(ports.log);
+    this.#hooks = new Hooks(ports.log, ports.codec);
     this.#sweeper = new Sweeper(ports, {
       everyMs: this.#options.sweepMs,
       retentionMs: this.#options.retentionMs,

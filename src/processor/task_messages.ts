@@ -21,13 +21,15 @@ const decoder = new TextDecoder();
 
 export class TaskMessages {
   readonly #definition: Definition;
+  readonly #submittedAt: number;
   readonly #maxRecord: number;
   readonly #context: { readonly own: Uint8Array; readonly cleanup: Uint8Array };
   readonly #results = new Results();
 
   /** @param maxRecord bytes of the largest message. */
-  constructor(definition: Definition, maxRecord: number) {
+  constructor(definition: Definition, submittedAt: number, maxRecord: number) {
     this.#definition = definition;
+    this.#submittedAt = submittedAt;
     this.#maxRecord = maxRecord;
     const { name, payload, parent } = definition;
     const depth = parent?.depth ?? 0;
@@ -66,14 +68,14 @@ export class TaskMessages {
     const { cleanup } = policyOfNode(this.#definition, node);
     const context = cleanup === true ? this.#context.cleanup : this.#context.own;
     const inputs = inputsOf(signature);
-    const extras = this.#extras(inputs, scheduler, expiresAt);
     const inline: InlineResult[] = [];
     const attempts: [number, number][] = [];
     let room = Math.min(
       LARGEST_INLINE,
       this.#maxRecord - signature.length - context.length,
     );
-    for (const upstream of new Set(inputNodes(inputs, LIMITS.nodes))) {
+    const upstreams = new Set(inputNodes(inputs, LIMITS.nodes));
+    for (const upstream of upstreams) {
       // A skipped node has no record that a worker could read: its result is null, and always comes along.
       const isSkipped = scheduler.stateOf(upstream) !== "SUCCESS";
       const data = isSkipped ? NULL : this.#results.get(upstream);
@@ -86,6 +88,11 @@ export class TaskMessages {
         if (attempt !== 1) attempts.push([upstream, attempt]);
       }
     }
+    const isComplete = inline.length === upstreams.size;
+    const extras = {
+      ...this.#extras(inputs, scheduler, expiresAt),
+      ...(isComplete ? {} : { submittedAt: this.#submittedAt }),
+    };
     return writeTaskMessage(signature, context, inline, attempts, extras);
   }
 

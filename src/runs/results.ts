@@ -1,43 +1,85 @@
-/** Results of nodes and runs, read from the facts wherever they are: in an outcome, or in what another run gave. */
+/** Results of nodes and runs, read wherever they are: in an outcome, in a blob that it names, or in what another run gave. */
 import { decodeHead } from "../core/definition_codec.ts";
+import { CodecError, NotFoundError } from "../core/errors.ts";
+import { exactJson } from "../core/json.ts";
 import { definitionKey, endKey, outcomeKey, outcomesOf, parseKey } from "../core/keys.ts";
 import { LIMITS } from "../core/limits.ts";
 import { wholeDefinition } from "../core/recorded.ts";
-import { readOutcomeNote } from "../core/records.ts";
+import { blobIn, readBlobSize, readOutcomeNote } from "../core/records.ts";
+import { unseal, unsealBytes } from "../core/sealing.ts";
 import { fill, inputNodes, type Template } from "../core/template.ts";
-import type { Facts, Stored } from "../ports.ts";
+import type { Facts, Ports, Stored } from "../ports.ts";
 
 /** Reads under way at once. */
 const READ_BATCH = 1_024;
 /** From so many nodes on, one scan is cheaper than a read for each. */
 const SCAN_FROM = 2_000;
 
-const decoder = new TextDecoder();
-
-/** The result that an outcome stands for. @throws when it is not there, or cannot be read. */
-export async function resultOf(facts: Facts, outcome: Stored): Promise<unknown> {
+/**
+ * The result that an outcome stands for.
+ * @throws {NotFoundError} when its blob is gone or damaged, {CodecError} when it cannot be unsealed, or when it is not there
+ */
+export async function resultOf(ports: Ports, outcome: Stored): Promise<unknown> {
   const elsewhere = readOutcomeNote(outcome.note)?.elsewhere;
-  return elsewhere === undefined
-    ? JSON.parse(decoder.decode(outcome.data))
-    : await outputOf(facts, elsewhere.run);
+  return elsewhere?.is === "run"
+    ? await outputOf(ports, elsewhere.run)
+    : parsed(outcome.key, await jsonOf(ports, outcome));
+}
+
+function parsed(key: string, json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch (cause) {
+    throw new CodecError(`Cannot read the result ${key}: it is not JSON`, {
+      cause,
+      hint: "It was sealed with another codec or key, or was not written by this library.",
+    });
+  }
+}
+
+/** The same as text: JSON, unless it was sealed with something else. */
+export async function jsonOf(ports: Ports, outcome: Stored): Promise<string> {
+  const elsewhere = readOutcomeNote(outcome.note)?.elsewhere;
+  switch (elsewhere?.is) {
+    case undefined:
+      return await unsealBytes(ports.codec, outcome.data);
+    case "run":
+      return exactJson(await outputOf(ports, elsewhere.run), "result");
+    case "blob": {
+      const found = await ports.blobs.get(elsewhere.blob);
+      if (typeof found !== "string") return await unsealBytes(ports.codec, found);
+      throw new NotFoundError(
+        `The result ${outcome.key} is recorded, but its data ${elsewhere.blob} is ${found}`,
+        { hint: "Somebody removed or changed it. Submit the workflow again to make it anew." },
+      );
+    }
+  }
+  return elsewhere satisfies never;
+}
+
+/** Bytes that are stored for a result; those of another run are not known before they are read. */
+export function sizeOf({ note, data }: Stored): number {
+  return blobIn(note) === undefined ? data.length : readBlobSize(data) ?? 0;
 }
 
 /** What a finished run gives. */
-export async function outputOf(facts: Facts, run: string): Promise<unknown> {
+export async function outputOf(ports: Ports, run: string): Promise<unknown> {
+  const { facts } = ports;
   const stored = await facts.readRecorded(definitionKey(run));
   if (stored === undefined) throw new Error(`the run ${run} is not there any more`);
   const head = decodeHead(stored.data);
   const output = head.output ??
     (await wholeDefinition(run, stored.data, (key) => facts.readRecorded(key))).output;
-  return fillFrom(facts, run, output);
+  return fillFrom(ports, run, output);
 }
 
 /** A template of a run, with its nodes' results; `null` for those without. */
 export async function fillFrom(
-  facts: Facts,
+  ports: Ports,
   run: string,
   { json, inputs }: Template,
 ): Promise<unknown> {
+  const { facts, codec } = ports;
   const nodes = [...new Set(inputNodes(inputs, LIMITS.nodes))];
   const results = new Map<number, unknown>();
   const latest = nodes.length >= SCAN_FROM ? await allSuccesses(facts, run) : undefined;
@@ -50,11 +92,12 @@ export async function fillFrom(
           ? isFirstRound && await firstSuccessOf(facts, run, node) ||
             await successOf(facts, run, node)
           : latest.get(node);
-        results.set(node, success === undefined ? null : await resultOf(facts, success));
+        results.set(node, success === undefined ? null : await resultOf(ports, success));
       }),
     );
   }
-  return fill(JSON.parse(json), inputs, { resultOf: (node) => results.get(node) });
+  const value = await unseal(codec, JSON.parse(json));
+  return fill(value, inputs, { resultOf: (node) => results.get(node) });
 }
 
 async function allSuccesses(facts: Facts, run: string): Promise<Map<number, Stored>> {

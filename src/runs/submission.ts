@@ -11,8 +11,11 @@ import {
 import type { Definition } from "../core/definition.ts";
 import { ConflictError } from "../core/errors.ts";
 import { definitionKey } from "../core/keys.ts";
+import { wholeDefinition } from "../core/recorded.ts";
 import { type RunStatus, writeStatus } from "../core/records.ts";
 import { Scheduler } from "../core/scheduler.ts";
+import { sealDefinition, unsealDefinition } from "../core/sealed_definition.ts";
+import type { Codec } from "../core/sealing.ts";
 import type { Ports } from "../ports.ts";
 
 /** Chunks of a definition under way at once. */
@@ -20,40 +23,52 @@ const UPLOAD_WINDOW = 16;
 
 /**
  * Resolves once definition and tick are durable: "exists" when somebody (perhaps this caller before) had submitted it.
- * @throws {ConflictError} when the id is taken by other content, {PayloadTooLargeError}, {UnavailableError}
+ * @throws {ConflictError} when the id is taken by other content, {PayloadTooLargeError}, {UnavailableError}, {CodecError} when
+ * the codec cannot seal it, or cannot read what has the id already
  */
 export async function submitDefinition(
   ports: Ports,
   id: string,
   definition: Definition,
 ): Promise<"created" | "exists"> {
-  const encoded = await encodeDefinition(definition, ports.maxRecord);
+  const { stored, encoded } = await prepare(ports, definition);
   // Chunks before the head: the head makes it a workflow. Nothing is uploaded for an id that is taken.
-  if (encoded.chunks.length > 0) {
-    await refuseOther(ports, id, encoded);
-    await upload(ports, id, encoded);
-  }
-  const written = await ports.facts.create(definitionKey(id), encoded.head);
-  if (written === "exists") await refuseOther(ports, id, encoded);
+  const isKnown = encoded.chunks.length > 0 && await isSubmitted(ports, id, encoded, definition);
+  const isNew = !isKnown && await write(ports, id, encoded);
+  if (!isKnown && !isNew) await isSubmitted(ports, id, encoded, definition);
   await Promise.all([
     ports.ticks.ensure(id),
-    written === "created" ? showNew(ports, id, definition) : undefined,
+    isNew ? showNew(ports, id, stored) : undefined,
   ]);
-  return written;
+  return isNew ? "created" : "exists";
 }
 
 /** @throws {ConflictError} when the id is taken by other content. */
 export async function checkFree(ports: Ports, id: string, definition: Definition): Promise<void> {
-  await refuseOther(ports, id, await encodeDefinition(definition, ports.maxRecord));
+  await isSubmitted(ports, id, (await prepare(ports, definition)).encoded, definition);
 }
 
-async function refuseOther(
-  { facts }: Ports,
+async function prepare(
+  { codec, maxRecord }: Ports,
+  definition: Definition,
+): Promise<{ stored: Definition; encoded: EncodedDefinition }> {
+  const stored = codec === undefined ? definition : await sealDefinition(codec, definition);
+  return { stored, encoded: await encodeDefinition(stored, maxRecord) };
+}
+
+/** Whether this very workflow has the id already. @throws {ConflictError} when another one has it */
+async function isSubmitted(
+  ports: Ports,
   id: string,
   { digest }: EncodedDefinition,
-): Promise<void> {
-  const stored = await facts.read(definitionKey(id));
-  if (stored === undefined || decodeHead(stored.data).digest === digest) return;
+  plain: Definition,
+): Promise<boolean> {
+  const stored = await ports.facts.read(definitionKey(id));
+  if (stored === undefined) return false;
+  if (decodeHead(stored.data).digest === digest) return true;
+  if (ports.codec !== undefined && await isSame(ports, ports.codec, id, stored.data, plain)) {
+    return true;
+  }
   throw new ConflictError(
     `Cannot submit workflow "${id}": the id is taken by a workflow with other content`,
     {
@@ -62,11 +77,28 @@ async function refuseOther(
   );
 }
 
-async function upload(
+/** A codec may seal the same content differently each time, and no digest of what it hides is published: it is read and compared. */
+async function isSame(
+  { facts, maxRecord }: Ports,
+  codec: Codec,
+  id: string,
+  head: Uint8Array,
+  plain: Definition,
+): Promise<boolean> {
+  const sealed = await wholeDefinition(id, head, (key) => facts.readRecorded(key));
+  const [theirs, ours] = await Promise.all([
+    unsealDefinition(codec, sealed).then((definition) => encodeDefinition(definition, maxRecord)),
+    encodeDefinition(plain, maxRecord),
+  ]);
+  return theirs.digest === ours.digest;
+}
+
+/** Whether the id was free. */
+async function write(
   { facts }: Ports,
   id: string,
-  { chunks, digest }: EncodedDefinition,
-): Promise<void> {
+  { head, chunks, digest }: EncodedDefinition,
+): Promise<boolean> {
   for (let i = 0; i < chunks.length; i += UPLOAD_WINDOW) {
     await Promise.all(
       chunks.slice(i, i + UPLOAD_WINDOW).map((chunk, k) =>
@@ -74,6 +106,7 @@ async function upload(
       ),
     );
   }
+  return await facts.create(definitionKey(id), head) === "created";
 }
 
 /** So that it can be listed before a processor has seen it. A view: failing to write it fails nothing. */

@@ -137,7 +137,7 @@ function encodeResult(result: unknown, { signature, maxResult }: Execution): Exe
       "The result",
       data.length,
       maxResult,
-      "Store it elsewhere and return a reference.",
+      "Store it elsewhere and return a reference, or raise the worker's maxResult.",
     );
   } catch (error) {
     return { is: "failed", failure: { ...failureOf(error), fatal: true } };

@@ -3,6 +3,7 @@ import type { SignatureRecord } from "../core/definition.ts";
 import type { RecordedFailure } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { readTaskMessage, type TaskMessage } from "../core/records.ts";
+import { isSealed } from "../core/sealing.ts";
 import type { StandardSchema } from "../core/standard_schema.ts";
 import { inputNodes } from "../core/template.ts";
 import type { TaskAddress, TaskDelivery } from "../ports.ts";
@@ -61,7 +62,8 @@ export function judge(
   const inputs = signature.inputs ?? [];
   const needed = Array.isArray(inputs) ? inputNodes(inputs, LIMITS.nodes) : undefined;
   if (
-    typeof signature.task !== "string" || !Array.isArray(signature.args) || needed === undefined
+    typeof signature.task !== "string" || needed === undefined ||
+    !(Array.isArray(signature.args) || isSealed(signature.args))
   ) {
     return fail(
       address,

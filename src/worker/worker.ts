@@ -5,32 +5,42 @@
 import type { NodeFailure, RunSummary } from "../core/canvas.ts";
 import type { Definition } from "../core/definition.ts";
 import { type Duration, durationMs } from "../core/duration.ts";
-import { InvalidOptionError, type RecordedFailure, UnavailableError } from "../core/errors.ts";
+import {
+  CodecError,
+  InvalidOptionError,
+  type RecordedFailure,
+  UnavailableError,
+} from "../core/errors.ts";
 import { type Control, expiredFailure } from "../core/fact.ts";
 import { checkId, quote } from "../core/ids.ts";
 import { begunKey, controlsOf, expansionKey, outcomeKey, parseKey } from "../core/keys.ts";
 import { DEFAULT_QUEUE, refuseUnknown } from "../core/options.ts";
 import { type AnnouncedTask, type LiveWorker, WORKERS } from "../core/presence.ts";
 import {
+  blobIn,
+  blobName,
   failureOf,
+  type OutcomeNote,
   readBegun,
   readControl,
-  readFailure,
-  readOutcomeNote,
   writeBegun,
+  writeBlobReference,
   writeFailure,
   writeOutcomeNote,
 } from "../core/records.ts";
 import { schemaHash } from "../core/schema_hash.ts";
+import { sealFailure, unsealFailure } from "../core/sealed_failure.ts";
+import { sealJson } from "../core/sealing.ts";
 import type { AnyTask } from "../core/task.ts";
 import type { Sources } from "../core/template.ts";
-import type { Cancel, Hint, Intake, Ports, TaskDelivery } from "../ports.ts";
+import type { Cancel, Hint, Intake, Ports, TaskAddress, TaskDelivery } from "../ports.ts";
 import { recordExpansion } from "../runs/expansion.ts";
 import { Presence } from "../runs/presence.ts";
-import { resultOf } from "../runs/results.ts";
 import { Attempt } from "./attempt.ts";
 import { BUILTIN_TASKS } from "./builtin.ts";
 import { execute, type Executed } from "./execution.ts";
+import { Inputs } from "./inputs.ts";
+import { isSealedTask, unsealTask } from "./unsealed_task.ts";
 import { type Handler, judge, type Verdict } from "./verdict.ts";
 
 export interface WorkerOptions {
@@ -49,6 +59,12 @@ export interface WorkerOptions {
    * too many workers their lives. What a worker gives back before it began does not count. @default 5
    */
   maxCrashes?: number;
+  /** Bytes of a result, as JSON; a larger one is a failure (PayloadTooLargeError). @default 64 MiB */
+  maxResult?: number;
+  /** Bytes of all results that one task takes and its message does not bring; more is a failure (PayloadTooLargeError). @default 256 MiB */
+  maxInputs?: number;
+  /** Bytes of results kept for other tasks that take them too; 0: none. @default 64 MiB */
+  inputCache?: number;
 }
 
 /** A message in hand: waiting for a slot, running, or being recorded. */
@@ -61,6 +77,18 @@ interface InHand {
   isCleanup: boolean;
   /** Where it is counted that this attempt was begun again. */
   countedAs: string | undefined;
+  /** With a codec: the last of what was told is being sealed. */
+  progress: Promise<void> | undefined;
+}
+
+/** What is recorded as an outcome. */
+type Ended = Exclude<Executed, { is: "expanded" }>;
+
+/** An outcome, ready to be recorded. */
+interface Outcome {
+  readonly key: string;
+  readonly data: Uint8Array;
+  readonly note: string;
 }
 
 const encoder = new TextEncoder();
@@ -69,6 +97,9 @@ const NEWER_DELAY_MS = 5_000;
 const UNAVAILABLE_DELAY_MS = 1_000;
 /** How long a task that was told to stop may take to end. */
 const ABORT_GRACE_MS = 5_000;
+const MIB = 1_048_576;
+/** More than any text of this runtime may have. */
+const MOST_BYTES = 1_024 * MIB;
 
 export class Worker {
   readonly id: string;
@@ -79,6 +110,8 @@ export class Worker {
   readonly #prefetch: number;
   readonly #maxCrashes: number;
   readonly #presence: Presence | undefined;
+  readonly #maxResult: number;
+  readonly #inputs: Inputs;
   readonly #inHand = new Set<InHand>();
   /** In hand and waiting for a slot: the most urgent first, then the oldest. */
   readonly #waiting: InHand[] = [];
@@ -108,6 +141,9 @@ export class Worker {
       "prefetch",
       "id",
       "maxCrashes",
+      "maxResult",
+      "maxInputs",
+      "inputCache",
     ]);
     this.#ports = ports;
     this.#handlers = handlersOf(options.tasks);
@@ -117,6 +153,11 @@ export class Worker {
     this.#concurrency = count("concurrency", options.concurrency ?? 16, 1);
     this.#prefetch = count("prefetch", options.prefetch ?? Math.min(this.#concurrency, 32), 0);
     this.#maxCrashes = count("maxCrashes", options.maxCrashes ?? 5, 1);
+    this.#maxResult = count("maxResult", options.maxResult ?? 64 * MIB, 1, MOST_BYTES);
+    this.#inputs = new Inputs(ports, {
+      maxInputs: count("maxInputs", options.maxInputs ?? 256 * MIB, 1, MOST_BYTES),
+      inputCache: count("inputCache", options.inputCache ?? 64 * MIB, 0, MOST_BYTES),
+    });
     this.id = checkId("worker id", options.id ?? ports.random.id());
     if (isAnnounced) this.#presence = this.#present();
   }
@@ -205,6 +246,7 @@ export class Worker {
       attempt: undefined,
       isCleanup: false,
       countedAs: undefined,
+      progress: undefined,
     };
     this.#inHand.add(held);
     this.#watchSoon();
@@ -236,7 +278,8 @@ export class Worker {
     held.startedAt = this.#ports.clock.now();
     const verdict = judge(held.task, this.#handlers);
     // The common case runs through without a turn of the event loop for each step.
-    const executed = verdict.is === "run" && isReady(verdict) && held.task.deliveries === 1
+    const executed = verdict.is === "run" && isReady(verdict) && held.task.deliveries === 1 &&
+        !isSealedTask(verdict)
       ? this.#execute(held, verdict, { resultOf: (node) => verdict.message.results[node] })
       : this.#prepare(held, verdict);
     if (executed instanceof Promise) executed.then((done) => this.#end(held, verdict, done));
@@ -266,15 +309,18 @@ export class Worker {
           if (verdict.keep) await this.#quarantine(held, verdict.failure.message);
           return { is: "failed", failure: verdict.failure };
         case "run": {
-          const sources = await this.#fetch(verdict);
-          const failure = await this.#whyNotBegin(held, verdict);
+          const task = await unsealTask(this.#ports.codec, verdict);
+          const fetched = await this.#fetch(task);
+          if (fetched.is === "failed") return fetched;
+          const failure = await this.#whyNotBegin(held, task);
           return failure === undefined
-            ? await this.#execute(held, verdict, sources)
+            ? await this.#execute(held, task, fetched.sources)
             : { is: "failed", failure };
         }
       }
     } catch (error) {
-      this.#ports.log("warn", "a task could not be prepared and is given back", {
+      const why = failureOf(error).message;
+      this.#ports.log("warn", `a task could not be prepared and is given back: ${why}`, {
         subject: held.task.subject,
         error,
       });
@@ -322,27 +368,26 @@ export class Worker {
     return times;
   }
 
-  async #fetch({ address, message, missing }: Verdict & { is: "run" }): Promise<Sources> {
-    const { facts } = this.#ports;
-    const fetched = new Map<number, unknown>();
+  /** "failed": it takes more than this worker lets it. */
+  async #fetch(
+    { address, message, missing }: Verdict & { is: "run" },
+  ): Promise<{ is: "sources"; sources: Sources } | { is: "failed"; failure: RecordedFailure }> {
+    const { facts, codec } = this.#ports;
     const failures = new Map<number, NodeFailure>();
-    await Promise.all([
-      ...[...new Set(missing)].map(async (node) => {
-        const key = outcomeKey(address.workflow, node, message.attempts[node] ?? 1);
-        const stored = await facts.readRecorded(key);
-        if (stored === undefined || readOutcomeNote(stored.note)?.is !== "succeeded") {
-          throw new Error(`the result ${key} that the task needs is not recorded`);
-        }
-        fetched.set(node, await resultOf(facts, stored));
-      }),
+    const [inputs] = await Promise.all([
+      this.#inputs.fetch(address.workflow, message, missing),
       ...message.failures.map(async ({ node, label, attempt }) => {
         const stored = await facts.readRecorded(outcomeKey(address.workflow, node, attempt));
-        const { name, message } = readFailure(stored?.data ?? new Uint8Array());
-        failures.set(node, { node: label, attempt, name, message });
+        const failure = await unsealFailure(codec, stored?.data ?? new Uint8Array());
+        failures.set(node, { node: label, attempt, name: failure.name, message: failure.message });
       }),
     ]);
-    return {
-      resultOf: (node) => fetched.has(node) ? fetched.get(node) : message.results[node],
+    if (inputs.is === "tooLarge") {
+      return { is: "failed", failure: { ...failureOf(inputs.error), fatal: true } };
+    }
+    const { values } = inputs;
+    const sources: Sources = {
+      resultOf: (node) => values.has(node) ? values.get(node) : message.results[node],
       failureOf: (node) => failures.get(node),
       summary: message.summary && {
         id: address.workflow,
@@ -354,6 +399,7 @@ export class Worker {
           : { payload: message.workflow.workflowPayload }),
       } satisfies RunSummary,
     };
+    return { is: "sources", sources };
   }
 
   #execute(
@@ -365,7 +411,7 @@ export class Worker {
     held.attempt = new Attempt(address, signature, message.workflow, (value) => {
       const topic = `progress.${address.workflow}.${address.node}.${address.attempt}`;
       // Nothing depends on it, so nothing fails by it: what JSON cannot carry is told as null.
-      this.#ports.hints.tell(topic, encoder.encode(JSON.stringify(value) ?? "null"));
+      this.#tellProgress(held, topic, JSON.stringify(value) ?? "null");
     });
     held.isCleanup = message.isCleanup;
     return execute({
@@ -374,8 +420,17 @@ export class Worker {
       attempt: held.attempt,
       sources,
       clock: this.#ports.clock,
-      maxResult: this.#ports.maxRecord,
+      maxResult: this.#maxResult,
     });
+  }
+
+  #tellProgress(held: InHand, topic: string, json: string): void {
+    const { codec, hints, log } = this.#ports;
+    if (codec === undefined) return hints.tell(topic, encoder.encode(json));
+    // One after the other: a codec may take longer for the first than for the second.
+    held.progress = (held.progress ?? Promise.resolve())
+      .then(async () => hints.tell(topic, encoder.encode(await sealJson(codec, json))))
+      .catch((error) => log("debug", "progress cannot be sealed", { topic, error }));
   }
 
   /** The handler is done: its slot is free. The message stays in hand until its outcome is recorded. */
@@ -386,22 +441,74 @@ export class Worker {
     this.#fill();
   }
 
-  /** Recorded before the ack: a crash in between repeats the task, and the second outcome is refused. */
   #record(held: InHand, verdict: Verdict & { is: "run" | "fail" }, executed: Executed): void {
     if (executed.is === "expanded") return void this.#expand(held, verdict, executed.definition);
     const { address } = verdict;
-    const { workflow, node, attempt } = address;
-    const key = outcomeKey(workflow, node, attempt);
-    const note = writeOutcomeNote({
+    const note: OutcomeNote = {
       is: executed.is,
       startedAt: held.startedAt!,
       endedAt: this.#ports.clock.now(),
       sentNs: held.task.sentNs,
       worker: this.id,
-    });
+    };
+    const { codec, maxRecord } = this.#ports;
     const data = executed.is === "succeeded" ? executed.data : writeFailure(executed.failure);
     this.#recorded[executed.is]++;
-    this.#write(held, key, data, note);
+    if (codec !== undefined || data.length > maxRecord) {
+      void this.#recordInSteps(held, address, executed, note);
+    } else {
+      const key = outcomeKey(address.workflow, address.node, address.attempt);
+      this.#write(held, { key, data, note: writeOutcomeNote(note) });
+    }
+  }
+
+  /** Sealed first, then put into a blob if it is too big for a record. */
+  async #recordInSteps(
+    held: InHand,
+    address: TaskAddress,
+    executed: Ended,
+    note: OutcomeNote,
+  ): Promise<void> {
+    if (!this.#inHand.has(held)) return;
+    const { blobs, random, clock, log, maxRecord } = this.#ports;
+    const { workflow, node, attempt } = address;
+    const key = outcomeKey(workflow, node, attempt);
+    try {
+      const data = await this.#sealed(executed);
+      if (executed.is === "failed" || data.length <= maxRecord) {
+        return this.#write(held, { key, data, note: writeOutcomeNote(note) });
+      }
+      // A name of its own: another execution of this attempt may be doing the same.
+      const blob = blobName(workflow, node, attempt, random.id());
+      await blobs.put(blob, data);
+      this.#write(held, {
+        key,
+        data: writeBlobReference(blob, data.length),
+        note: writeOutcomeNote({ ...note, elsewhere: { is: "blob", blob } }),
+      });
+    } catch (error) {
+      const why = failureOf(error).message;
+      log("warn", `the outcome ${key} cannot be recorded yet: ${why}`, { error });
+      clock.after(
+        UNAVAILABLE_DELAY_MS,
+        () => void this.#recordInSteps(held, address, executed, note),
+      );
+    }
+  }
+
+  async #sealed(executed: Ended): Promise<Uint8Array> {
+    const { codec } = this.#ports;
+    switch (executed.is) {
+      case "succeeded":
+        return codec === undefined
+          ? executed.data
+          : encoder.encode(await sealJson(codec, executed.data));
+      case "failed":
+        return codec === undefined
+          ? writeFailure(executed.failure)
+          : await sealFailure(codec, executed.failure);
+    }
+    return executed satisfies never;
   }
 
   async #expand(
@@ -414,7 +521,7 @@ export class Worker {
     try {
       await recordExpansion(this.#ports, verdict.address, depth, definition);
     } catch (error) {
-      if (!(error instanceof UnavailableError)) {
+      if (!(error instanceof UnavailableError || error instanceof CodecError)) {
         const failure = { ...failureOf(error), fatal: true };
         return this.#record(held, verdict, { is: "failed", failure });
       }
@@ -427,17 +534,35 @@ export class Worker {
     this.#settle(held);
   }
 
-  #write(held: InHand, key: string, data: Uint8Array, note: string): void {
+  /** Recorded before the ack: a crash in between repeats the task, and the second outcome is refused. */
+  #write(held: InHand, outcome: Outcome): void {
+    const { key, data, note } = outcome;
     // Given back meanwhile: whoever gets it next records it.
-    if (!this.#inHand.has(held)) return;
+    if (!this.#inHand.has(held)) return this.#removeIfRefused(outcome);
     const { facts, clock, log } = this.#ports;
     facts.create(key, data, note).then(
-      () => this.#settle(held),
+      (written) => {
+        this.#settle(held);
+        if (written === "exists") this.#removeIfRefused(outcome);
+      },
       (error) => {
         log("warn", `the outcome ${key} cannot be recorded yet`, { error });
-        clock.after(UNAVAILABLE_DELAY_MS, () => this.#write(held, key, data, note));
+        clock.after(UNAVAILABLE_DELAY_MS, () => this.#write(held, outcome));
       },
     );
+  }
+
+  /** A blob that no record will name: another outcome was first. Not if that is ours after all, and only its answer was lost. */
+  #removeIfRefused({ key, note }: Outcome): void {
+    const blob = blobIn(note);
+    if (blob === undefined) return;
+    const { facts, blobs, log } = this.#ports;
+    const remove = async () => {
+      const stored = await facts.read(key);
+      // With no record at all, ours may still be on its way: what it leaves goes with the run.
+      if (stored !== undefined && blobIn(stored.note) !== blob) await blobs.remove(blob);
+    };
+    remove().catch((error) => log("debug", `${blob} is left to retention`, { error }));
   }
 
   /** Recorded: now it may be acknowledged. */
@@ -604,11 +729,11 @@ function handlersOf(tasks: readonly AnyTask[]): ReadonlyMap<string, Handler> {
   return handlers;
 }
 
-function count(option: string, value: number, least: number): number {
-  if (Number.isInteger(value) && value >= least && value <= 100_000) return value;
+function count(option: string, value: number, least: number, most = 100_000): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
   throw new InvalidOptionError(
     option,
-    `${option} = ${quote(value)} is not a whole number from ${least} to 100000`,
+    `${option} = ${quote(value)} is not a whole number from ${least} to ${most}`,
     { hint: "Start with the default." },
   );
 }

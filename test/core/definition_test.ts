@@ -641,6 +641,7 @@ json("each thing that is wrong is named by its path", () => {
     ["nodes[2].inputs", (whole) => whole.nodes[2].inputs = [{ at: [0], nodes: [[0, 1e9, 0]] }]],
     ["nodes[1].calls", (whole) => whole.nodes[1].calls = "twice"],
     ["nodes[1].timeoutMs", (whole) => whole.nodes[1].timeoutMs = 0.5],
+    ["nodes[1].ignoreResult", (whole) => whole.nodes[1].ignoreResult = "yes"],
     ["nodes[1].payload", (whole) => whole.nodes[1].payload = 5n],
     ["nodes[2].after", (whole) => whole.nodes[2].after = 1],
     ["nodes[2].after[0]", (whole) => whole.nodes[2].after = [4]],

@@ -6,6 +6,7 @@ import { FatalTaskError } from "../../src/core/errors.ts";
 import { outcomeKey } from "../../src/core/keys.ts";
 import { factOf } from "../../src/core/recorded.ts";
 import {
+  blobName,
   type ControlRecord,
   type EndRecord,
   failureOf,
@@ -67,7 +68,16 @@ outcomes("a note is read as it was written", () => {
     endedAt: anyMoment,
     sentNs: fc.bigInt({ min: 0n, max: 2n ** 63n }).map(String),
     worker: anyId,
-  }, PLAIN);
+    elsewhere: fc.oneof(
+      fc.record({ is: fc.constant("run" as const), run: anyId }, PLAIN),
+      fc.tuple(anyId, fc.nat({ max: 999_999_999 }), fc.nat({ max: 999_999_999 }), anyId).map(
+        ([workflow, node, attempt, id]) => ({
+          is: "blob" as const,
+          blob: blobName(workflow, node, attempt, id),
+        }),
+      ),
+    ),
+  }, { ...PLAIN, requiredKeys: ["is", "startedAt", "endedAt", "sentNs", "worker"] });
   fc.assert(
     fc.property(note, (note) => assert.equal(readOutcomeNote(writeOutcomeNote(note)), note)),
   );
@@ -85,6 +95,11 @@ outcomes("a note that cannot be understood is none", () => {
     "1 succeeded 1 NaN 3 w",
     "1 failed 1 Infinity 3 w",
     "01 succeeded 1 2 3 w",
+    "1 succeeded 1 2 3 w ",
+    "1 succeeded 1 2 3 w run:a.b",
+    "1 succeeded 1 2 3 w run:a:b",
+    ...["", "a", "a.0.1", "a.0.1.*", "a.0.1.>", "a.0.1.x.y", "a.x.1.id", "$KV.0.1.id", "a.0.1.x:"]
+      .map((blob) => `1 succeeded 1 2 3 w blob:${blob}`),
   ];
   for (const note of junk) assert.is(readOutcomeNote(note), undefined, note);
 });

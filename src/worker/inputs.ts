@@ -1,0 +1,137 @@
+/**
+ * Results that tasks take and that did not come with their message. What many tasks of a run take is read once, also when
+ * they ask at the same time, and kept while there is room. Kept as JSON: each task gets a value of its own to change.
+ */
+import { PayloadTooLargeError } from "../core/errors.ts";
+import { outcomeKey } from "../core/keys.ts";
+import { readOutcomeNote, type TaskMessage } from "../core/records.ts";
+import type { Ports, Stored } from "../ports.ts";
+import { jsonOf, sizeOf } from "../runs/results.ts";
+
+export interface InputLimits {
+  /** Bytes of all that one task takes. */
+  readonly maxInputs: number;
+  /** Bytes that are kept for other tasks. */
+  readonly inputCache: number;
+}
+
+/** The results by node, or why there are none for this task ever. */
+export type Fetched =
+  | { readonly is: "inputs"; readonly values: ReadonlyMap<number, unknown> }
+  | { readonly is: "tooLarge"; readonly error: PayloadTooLargeError };
+
+export class Inputs {
+  readonly #ports: Ports;
+  readonly #limits: InputLimits;
+  /** The one that was used last is the last. */
+  readonly #kept = new Map<string, Input>();
+  #bytes = 0;
+
+  constructor(ports: Ports, limits: InputLimits) {
+    this.#ports = ports;
+    this.#limits = limits;
+  }
+
+  /** @throws {DyrygentError} when one cannot be read now. */
+  async fetch(
+    workflow: string,
+    message: TaskMessage,
+    missing: readonly number[],
+  ): Promise<Fetched> {
+    const nodes = [...new Set(missing)];
+    const inputs = nodes.map((node) =>
+      this.#input(outcomeKey(workflow, node, message.attempts[node] ?? 1), message.submittedAt)
+    );
+    // Before blobs are read; and what other runs give is not known before.
+    const stored = sum(await Promise.all(inputs.map((input) => input.size)));
+    if (stored > this.#limits.maxInputs) return this.#tooLarge(stored);
+    const texts = await Promise.all(inputs.map((input) => input.json()));
+    const total = sum(texts.map((text) => text.length));
+    if (total > this.#limits.maxInputs) return this.#tooLarge(total);
+    return { is: "inputs", values: new Map(nodes.map((node, i) => [node, JSON.parse(texts[i]!)])) };
+  }
+
+  #tooLarge(total: number): Fetched {
+    const hint = "Take fewer or smaller results, or raise the worker's maxInputs.";
+    const { maxInputs } = this.#limits;
+    const error = new PayloadTooLargeError("What the task takes", total, maxInputs, hint);
+    return { is: "tooLarge", error };
+  }
+
+  /** @param submittedAt tells runs apart that had the same id one after the other; without it nothing is kept. */
+  #input(key: string, submittedAt: number | undefined): Input {
+    if (submittedAt === undefined) return new Input(this.#ports, key);
+    const place = `${submittedAt} ${key}`;
+    const known = this.#kept.get(place);
+    const input = known ?? new Input(this.#ports, key);
+    this.#kept.delete(place);
+    this.#kept.set(place, input);
+    if (known === undefined) {
+      input.onRead = (size) => this.#keep(place, input, size);
+      input.onFailed = () => this.#drop(place, input);
+    }
+    return input;
+  }
+
+  #keep(place: string, input: Input, size: number): void {
+    input.kept = size;
+    this.#bytes += size;
+    if (size > this.#limits.inputCache) return this.#drop(place, input);
+    for (const [oldest, other] of this.#kept) {
+      if (this.#bytes <= this.#limits.inputCache) break;
+      // What is being read takes no room yet.
+      if (other.kept > 0) this.#drop(oldest, other);
+    }
+  }
+
+  #drop(place: string, input: Input): void {
+    if (this.#kept.get(place) === input) this.#kept.delete(place);
+    this.#bytes -= input.kept;
+    input.kept = 0;
+  }
+}
+
+function sum(sizes: readonly number[]): number {
+  return sizes.reduce((total, size) => total + size, 0);
+}
+
+/** One result: its record is read at once, its blob when it is asked for. */
+class Input {
+  readonly #ports: Ports;
+  readonly size: Promise<number>;
+  #stored: Promise<Stored> | undefined;
+  #json: Promise<string> | undefined;
+  /** Bytes it takes among those kept. */
+  kept = 0;
+  onRead: (size: number) => void = () => {};
+  onFailed: () => void = () => {};
+
+  constructor(ports: Ports, key: string) {
+    this.#ports = ports;
+    this.#stored = this.#read(key);
+    this.size = this.#stored.then(sizeOf);
+    this.size.catch(() => this.onFailed());
+  }
+
+  json(): Promise<string> {
+    return this.#json ??= this.#result();
+  }
+
+  async #result(): Promise<string> {
+    try {
+      const json = await jsonOf(this.#ports, await this.#stored!);
+      this.#stored = undefined; // The bytes are part of a buffer with other messages.
+      this.onRead(json.length);
+      return json;
+    } catch (error) {
+      this.onFailed();
+      throw error;
+    }
+  }
+
+  async #read(key: string): Promise<Stored> {
+    const stored = await this.#ports.facts.readRecorded(key);
+    if (stored !== undefined && readOutcomeNote(stored.note)?.is === "succeeded") return stored;
+    throw new Error(`the result ${key} that the task needs is not recorded`);
+  }
+}
