@@ -297,7 +297,7 @@ export type SummaryHead = Omit<RunSummary, "id" | "name" | "payload" | "failures
 /** What few task messages carry. */
 export interface MessageExtras {
   readonly expiresAt?: number;
-  /** When the run was submitted, if inputs are left to be read: runs that had the same id one after the other are told apart by it. */
+  /** When the run was submitted, if inputs are left to be read: tells apart runs that had the same id, one after the other. */
   readonly submittedAt?: number;
   /** Failures that the arguments take. */
   readonly failures?: readonly NamedFailure[];
@@ -330,9 +330,7 @@ export function writeTaskMessage(
   if (attempts.length > 0) {
     parts.push(encoder.encode(`,"attempts":${JSON.stringify(Object.fromEntries(attempts))}`));
   }
-  if (extras !== undefined && Object.keys(extras).length > 0) {
-    parts.push(encoder.encode(`,${JSON.stringify(extras).slice(1, -1)}`));
-  }
+  if (extras !== undefined) parts.push(encoder.encode(`,${JSON.stringify(extras).slice(1, -1)}`));
   parts.push(MESSAGE_END);
   return concat(parts);
 }

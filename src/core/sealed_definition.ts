@@ -1,6 +1,6 @@
 /**
- * A definition with everything in it that users own sealed: payloads, arguments, the input, what is written into the output. Who
- * waits for whom, task names, policies and inputs stay as they are, so that it can be conducted without the codec.
+ * A definition with everything in it that users own sealed: payloads, arguments, the run's input, what is written into the
+ * output. Who waits for whom and takes what, task names and policies stay as they are: it is conducted without the codec.
  */
 import { type Definition, TextSignatures } from "./definition.ts";
 import { exactJson } from "./json.ts";

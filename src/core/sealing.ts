@@ -93,17 +93,11 @@ export async function unseal(codec: Codec | undefined, value: unknown): Promise<
   }
 }
 
-/** The value where it can be read, else the sealed one: for what people look at, which must not fail by it. */
-export async function unsealIfPossible(codec: Codec | undefined, value: unknown): Promise<unknown> {
-  if (codec === undefined || !isSealed(value)) return value;
-  return await unseal(codec, value).catch(() => value);
-}
-
-/** Something with a payload for people to see. */
+/** Something with a payload for people to see. One that cannot be read stays sealed: what they look at must not fail by it. */
 export async function withReadablePayload<T extends { readonly payload?: unknown }>(
   codec: Codec | undefined,
   shown: T,
 ): Promise<T> {
   if (codec === undefined || !isSealed(shown.payload)) return shown;
-  return { ...shown, payload: await unsealIfPossible(codec, shown.payload) };
+  return { ...shown, payload: await unseal(codec, shown.payload).catch(() => shown.payload) };
 }

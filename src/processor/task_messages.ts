@@ -88,12 +88,15 @@ export class TaskMessages {
         if (attempt !== 1) attempts.push([upstream, attempt]);
       }
     }
+    const extras = this.#extras(inputs, scheduler, expiresAt);
     const isComplete = inline.length === upstreams.size;
-    const extras = {
-      ...this.#extras(inputs, scheduler, expiresAt),
-      ...(isComplete ? {} : { submittedAt: this.#submittedAt }),
-    };
-    return writeTaskMessage(signature, context, inline, attempts, extras);
+    return writeTaskMessage(
+      signature,
+      context,
+      inline,
+      attempts,
+      isComplete ? extras : { ...extras, submittedAt: this.#submittedAt },
+    );
   }
 
   /** What the worker cannot know, for those few that want it. */

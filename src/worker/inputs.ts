@@ -42,13 +42,19 @@ export class Inputs {
     const inputs = nodes.map((node) =>
       this.#input(outcomeKey(workflow, node, message.attempts[node] ?? 1), message.submittedAt)
     );
-    // Before blobs are read; and what other runs give is not known before.
-    const stored = sum(await Promise.all(inputs.map((input) => input.size)));
-    if (stored > this.#limits.maxInputs) return this.#tooLarge(stored);
-    const texts = await Promise.all(inputs.map((input) => input.json()));
-    const total = sum(texts.map((text) => text.length));
-    if (total > this.#limits.maxInputs) return this.#tooLarge(total);
-    return { is: "inputs", values: new Map(nodes.map((node, i) => [node, JSON.parse(texts[i]!)])) };
+    try {
+      // Before blobs are read; and what other runs give is not known before.
+      const stored = sum(await Promise.all(inputs.map((input) => input.size)));
+      if (stored > this.#limits.maxInputs) return this.#tooLarge(stored);
+      const texts = await Promise.all(inputs.map((input) => input.json()));
+      const total = sum(texts.map((text) => text.length));
+      if (total > this.#limits.maxInputs) return this.#tooLarge(total);
+      const values = new Map(nodes.map((node, i) => [node, JSON.parse(texts[i]!)]));
+      return { is: "inputs", values };
+    } finally {
+      // What was not read to its end has no size to be kept by.
+      for (const input of inputs) if (!input.isAsked) input.onGivenUp();
+    }
   }
 
   #tooLarge(total: number): Fetched {
@@ -68,12 +74,13 @@ export class Inputs {
     this.#kept.set(place, input);
     if (known === undefined) {
       input.onRead = (size) => this.#keep(place, input, size);
-      input.onFailed = () => this.#drop(place, input);
+      input.onGivenUp = () => this.#drop(place, input);
     }
     return input;
   }
 
   #keep(place: string, input: Input, size: number): void {
+    if (this.#kept.get(place) !== input) return;
     input.kept = size;
     this.#bytes += size;
     if (size > this.#limits.inputCache) return this.#drop(place, input);
@@ -104,13 +111,18 @@ class Input {
   /** Bytes it takes among those kept. */
   kept = 0;
   onRead: (size: number) => void = () => {};
-  onFailed: () => void = () => {};
+  onGivenUp: () => void = () => {};
 
   constructor(ports: Ports, key: string) {
     this.#ports = ports;
     this.#stored = this.#read(key);
     this.size = this.#stored.then(sizeOf);
-    this.size.catch(() => this.onFailed());
+    this.size.catch(() => this.onGivenUp());
+  }
+
+  /** Its result was asked for, not only its size. */
+  get isAsked(): boolean {
+    return this.#json !== undefined;
   }
 
   json(): Promise<string> {
@@ -124,7 +136,7 @@ class Input {
       this.onRead(json.length);
       return json;
     } catch (error) {
-      this.onFailed();
+      this.onGivenUp();
       throw error;
     }
   }

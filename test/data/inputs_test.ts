@@ -119,6 +119,21 @@ test("more inputs than a worker takes fail the attempt for good, and no blob is 
   });
 });
 
+test("what was too much for one task is read anew for the next, and takes no room meanwhile", async () => {
+  text = "x".repeat(10_000);
+  const all = task("all", (texts: string[]) => texts.length);
+  await locally({}, { tasks: [make, size, all], maxInputs: 15_000 }, async ({ app, ports }) => {
+    const wf = new Workflow("much");
+    const [a, b] = [wf.call(make), wf.call(make)];
+    const much = wf.call(all, [a, b]);
+    const one = wf.call(size, a, 0).after(much, { on: "done" });
+    const reads = countReads(ports.facts);
+    const run = await app.submit(wf, { id: "much" });
+    assert.is(await run.result(one), 10_000);
+    assert.equal(["0", "1"].map((node) => reads.get(`much.r.${node}.1`)), [2, 1]);
+  });
+});
+
 test("a result above the worker's limit fails the attempt for good, one at the limit does not", async () => {
   let calls = 0;
   const give = task("give", { retry: { max: 5 } }, (length: number) => {
