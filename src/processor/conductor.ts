@@ -100,7 +100,8 @@ export class Conductor {
   #closed = false;
   #state: WorkflowState = "INITIAL";
   #viewedAt = -Infinity;
-  #publishing = 0;
+  /** Writes under way: not before their end is the workflow quiet. */
+  #doing = 0;
   /** The round whose end is being recorded. */
   #finishing = 0;
   /** When this round began, milliseconds since 1970. */
@@ -181,7 +182,7 @@ export class Conductor {
 
   /** Nothing can be sent, nothing is being sent. */
   get isQuiet(): boolean {
-    if (this.#publishing > 0 || this.#heard !== undefined) return false;
+    if (this.#doing > 0 || this.#heard !== undefined) return false;
     return this.#readyFrom === this.#ready.length || this.#scheduler.paused ||
       this.#sent.size >= this.#window;
   }
@@ -350,7 +351,7 @@ export class Conductor {
     this.#events.onActivity();
     if (this.#closed) return;
     // What was recorded before a control fact counts, what came later does not: only the log knows the order.
-    if (fact.is === "control") void this.#refresh().catch(this.#events.onTrouble);
+    if (fact.is === "control") this.#follow(this.#refresh());
     else this.#onNodeFact(fact, hint);
   }
 
@@ -382,7 +383,7 @@ export class Conductor {
           // Only control facts ask for it, and those are taken from the log: see #rebuild.
           break;
         case "finish":
-          void this.#finish(effect.state).catch(this.#events.onTrouble);
+          this.#follow(this.#finish(effect.state));
           break;
         default:
           effect satisfies never;
@@ -392,7 +393,6 @@ export class Conductor {
 
   #enqueue(effect: NodeEffect): void {
     const { node, attempt } = effect;
-    const orTrouble = (doing: Promise<void>) => void doing.catch(this.#events.onTrouble);
     switch (effect.is) {
       case "dispatch":
         if (effect.notBefore <= this.#ports.clock.now()) this.#ready.push(effect);
@@ -402,10 +402,10 @@ export class Conductor {
         if (effect.until !== undefined) this.#due.push({ at: effect.until, node, attempt });
         break;
       case "settle":
-        orTrouble(this.#recordOutcome(node, attempt, { result: effect.data }));
+        this.#follow(this.#recordOutcome(node, attempt, { result: effect.data }));
         break;
       case "revive":
-        orTrouble(this.#family.revive(effect));
+        this.#follow(this.#family.revive(effect));
         break;
       default:
         effect satisfies never;
@@ -433,16 +433,16 @@ export class Conductor {
   #onNodeDue({ node, attempt }: Due): void {
     if (!this.#scheduler.isOpen(node) || this.#scheduler.attemptOf(node) !== attempt) return;
     if (this.#sent.get(node)?.attempt === attempt) {
-      void this.#ensureOne(this.#address(node, attempt)).catch(this.#events.onTrouble);
-      return;
+      return this.#follow(this.#ensureOne(this.#address(node, attempt)));
     }
     const effect = this.#scheduler.effectFor(node);
     if (effect.is === "dispatch") this.#ready.push(effect);
     if (effect.is !== "await") return;
     const { event } = policyOfNode(this.definition, node);
     const message = `nobody sent "${event}" in time`;
-    void this.#recordOutcome(node, attempt, { failure: { name: "TimeoutError", message } })
-      .catch(this.#events.onTrouble);
+    this.#follow(
+      this.#recordOutcome(node, attempt, { failure: { name: "TimeoutError", message } }),
+    );
   }
 
   #takeReady(): void {
@@ -460,11 +460,15 @@ export class Conductor {
     const message = this.#messages.write(node, attempt, this.#scheduler, expiresAt);
     this.#sent.set(node, { attempt, at: this.#ports.clock.monotonic(), expiresAt });
     if (expiresAt !== undefined) this.#due.push({ at: lookAt(expiresAt), node, attempt });
-    this.#publishing++;
-    this.#ports.tasks.publish(this.#address(node, attempt), message).then(
-      () => this.#publishing--,
+    this.#follow(this.#ports.tasks.publish(this.#address(node, attempt), message));
+  }
+
+  #follow(write: Promise<unknown>): void {
+    this.#doing++;
+    write.then(
+      () => this.#doing--,
       (error) => {
-        this.#publishing--;
+        this.#doing--;
         this.#events.onTrouble(error);
       },
     );
