@@ -111,15 +111,16 @@ export class Sweeper {
     if (keeping === "keep") return false;
     const ageMs = this.#ports.clock.now() - end.at;
     if (keeping !== "parent") return ageMs > keeping;
-    return ageMs > this.#retentionMs && !await this.#hasParent(workflow);
+    return ageMs > this.#retentionMs && await this.#isLeftBehind(workflow);
   }
 
   /** A run in the place of another run's node is removed with that one: its results may be needed until then. */
-  async #hasParent(workflow: string): Promise<boolean> {
+  async #isLeftBehind(workflow: string): Promise<boolean> {
     const { facts } = this.#ports;
     const stored = await facts.read(definitionKey(workflow));
-    const parent = stored === undefined ? undefined : decodeHead(stored.data).parent;
-    return parent !== undefined && await facts.read(definitionKey(parent.workflow)) !== undefined;
+    if (stored === undefined) return false;
+    const { parent } = decodeHead(stored.data);
+    return parent === undefined || await facts.read(definitionKey(parent.workflow)) === undefined;
   }
 }
 
