@@ -117,9 +117,8 @@ export class Run<Out = unknown> {
         : { parent: { id: head.parent.workflow, node: head.parent.node } }),
     };
     if (last === undefined || last.reopened) {
-      return shown?.finishedAt === undefined
-        ? base
-        : { ...base, state: "RUNNING", finishedAt: undefined };
+      // A view may be of the round before.
+      return hasEnded(base.state) ? { ...base, state: "RUNNING", finishedAt: undefined } : base;
     }
     const { state, counts, at } = last.end;
     return { ...base, state, counts, round: last.round, submittedAt: stored.at, finishedAt: at };

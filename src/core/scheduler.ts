@@ -386,13 +386,14 @@ export class Scheduler {
     }
   }
 
-  /** Ends the workflow's own nodes; once these have ended, a timeout ends the cleanup too. */
+  /** Ends the workflow's own nodes; once these have ended, a timeout ends the cleanup too. What is left is not held up by a pause. */
   #stop(as: "CANCELLED" | "ERROR", at: number, reason: string | undefined): void {
-    if (this.#finished !== undefined || (this.ownEnded && as === "CANCELLED")) return;
+    if (this.#finished !== undefined) return;
+    this.#paused = false;
+    if (this.ownEnded && as === "CANCELLED") return;
     const cleanup = this.ownEnded;
     this.#stopped = as;
     this.#reason = reason;
-    this.#paused = false;
     this.#effects.push({ is: "withdraw" });
     for (let node = 0; node < this.#definition.graph.size; node++) {
       if (this.#isCleanup(node) === cleanup && !this.hasEnded(node)) this.#end(node, CANCELLED, at);

@@ -334,6 +334,10 @@ export class Conductor {
   async show(
     { now = false, finishedAt }: { now?: boolean; finishedAt?: number } = {},
   ): Promise<void> {
+    // How it ended is shown once, when that is recorded.
+    if (this.#closed || (this.#scheduler.finished !== undefined && finishedAt === undefined)) {
+      return;
+    }
     const at = this.#ports.clock.monotonic();
     if (!now && at - this.#viewedAt < VIEW_EVERY_MS) return;
     this.#viewedAt = at;

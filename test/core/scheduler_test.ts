@@ -390,6 +390,20 @@ cleaning("they wait for all of the workflow's own nodes, also after a failure", 
   assert.equal(story.ok(3), ["1.1"]);
 });
 
+cleaning(
+  "a cancel that comes too late for the workflow's own nodes ends a pause all the same",
+  () => {
+    const story = new Story(cleaned());
+    story.control({ is: "pause" });
+    story.ok(2);
+    story.ok(3);
+    assert.ok(story.scheduler.paused);
+    story.control({ is: "cancel" });
+    assert.not(story.scheduler.paused, "finally is held up for ever");
+    assert.is(story.scheduler.reason, undefined);
+  },
+);
+
 cleaning("finally waits for onError, and the workflow for both", () => {
   const story = new Story(cleaned());
   story.fail(2);
