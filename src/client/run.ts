@@ -314,7 +314,9 @@ export class Run<Out = unknown> {
 
   async #numbers(references: NodeReference | readonly NodeReference[]): Promise<number[]> {
     const definition = await this.#definition();
-    return ([references].flat() as NodeReference[]).map((reference) => this.#find(definition, reference));
+    return ([references].flat() as NodeReference[]).map((reference) =>
+      this.#find(definition, reference)
+    );
   }
 
   #find(definition: Definition, reference: NodeReference): number {

@@ -5,13 +5,14 @@ import { childRunId } from "../core/ids.ts";
 import { expansionKey } from "../core/keys.ts";
 import { LIMITS } from "../core/limits.ts";
 import { type TaskContext, writeExpansion } from "../core/records.ts";
+import { unseal } from "../core/sealing.ts";
 import type { Ports, TaskAddress } from "../ports.ts";
 import { submitDefinition } from "./submission.ts";
 
 /**
  * Resolves once both are durable. Safe to repeat; when an earlier execution made another workflow of it, that one stands.
  * @param above the node's own run: how deep it is, and its payload, which the other one gets unless it has its own.
- * @throws {InvalidWorkflowError} when it is nested too deep, {PayloadTooLargeError}, {UnavailableError}
+ * @throws {InvalidWorkflowError} when it is nested too deep, {PayloadTooLargeError}, {CodecError}, {UnavailableError}
  */
 export async function recordExpansion(
   ports: Ports,
@@ -31,7 +32,9 @@ export async function recordExpansion(
   const child = childRunId(workflow, node, attempt);
   try {
     const parent = { workflow, node, attempt, depth: depth + 1 };
-    const payload = definition.payload ?? payloadOf(workflowPayload);
+    // Sealed on its way here, and sealed anew with the definition.
+    const inherited = await unseal(ports.codec, workflowPayload);
+    const payload = definition.payload ?? payloadOf(inherited);
     await submitDefinition(ports, child, { ...definition, payload, parent });
   } catch (error) {
     if (!(error instanceof ConflictError)) throw error;

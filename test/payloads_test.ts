@@ -1,8 +1,10 @@
-/** What `runLocally` shows of payloads and of time, without a server. */
+/** Payloads, in nodes and in the runs that take their place. */
 import { chain, currentTask, expand, task, Workflow } from "nats-dyrygent";
 import { runLocally } from "nats-dyrygent/testing";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { mixing } from "./data/codecs.ts";
+import { locally } from "./data/local.ts";
 
 const payload = task("payload", (_item?: number) => currentTask().payload ?? null);
 const workflowPayload = task("workflow-payload", (_item?: number) => {
@@ -10,9 +12,9 @@ const workflowPayload = task("workflow-payload", (_item?: number) => {
 });
 const expanding = task("expanding", () => expand(workflowPayload.s()));
 
-const local = suite("runLocally");
+const payloads = suite("payloads");
 
-local(
+payloads(
   "a payload of the defaults is merged into those of all nodes, the inner keys first",
   async () => {
     const wf = new Workflow("stamped", { defaults: { payload: { user: 1, from: "workflow" } } });
@@ -33,7 +35,7 @@ local(
   },
 );
 
-local("a run in a node's place has the workflow's payload, unless it has its own", async () => {
+payloads("a run in a node's place has the workflow's payload, unless it has its own", async () => {
   const plain = new Workflow("plain");
   const named = new Workflow("named", { payload: "its own" });
   const wf = new Workflow("outer", { payload: { team: "storage" } });
@@ -53,13 +55,14 @@ local("a run in a node's place has the workflow's payload, unless it has its own
   });
 });
 
-local("a year takes no time", async () => {
-  const wf = new Workflow("yearly", { timeout: "400d" });
-  wf.call(payload).set({ countdown: "365d" });
-  const before = performance.now();
-  const { state } = await runLocally(wf, { tasks: [payload] });
-  assert.is(state, "SUCCESS");
-  assert.ok(performance.now() - before < 10_000, "it took more than ten seconds");
+payloads("the payload that it has is sealed once", async () => {
+  const wf = new Workflow("outer", { payload: { team: "storage" } });
+  const sealed = wf.output(wf.map(workflowPayload, [1]));
+  const tasks = [workflowPayload];
+  const result = await locally({ codec: mixing(1) }, { tasks }, async ({ app }) => {
+    return await (await app.submit(sealed)).result();
+  });
+  assert.equal(result, [{ team: "storage" }]);
 });
 
-local.run();
+payloads.run();
