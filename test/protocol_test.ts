@@ -21,6 +21,7 @@ import {
   type LogLevel,
   type Node,
   type Run,
+  type RunSummary,
   starmap,
   task,
   Workflow,
@@ -44,6 +45,8 @@ function blocks(start: string): { title: string; text: string }[] {
 
 const add = task("add", (a: number, b: number) => a + b);
 const long = task("long", (length: number) => "x".repeat(length));
+const double = task("double", { timeout: "30s" }, (n: number) => 2 * n);
+const tell = task("tell", ({ state }: RunSummary) => state);
 const sum = task("sum", (xs: number[]) => xs.reduce((a, b) => a + b, 0));
 
 /** A connection that is closed at the end, whatever happens. */
@@ -341,7 +344,7 @@ protocol("the page's examples are the messages that travel", async ({ server }) 
     wf.finally(add.si(9, 9));
 
     const app = await Dyrygent.open(nc, { namespace: "demo" });
-    const worker = app.worker({ tasks: [add, sum, flaky, long], id: "w1" });
+    const worker = app.worker({ tasks: [add, sum, flaky, long, double, tell], id: "w1" });
     const processor = app.processor();
     const run = await app.submit(wf, {
       id: "report-1",
@@ -352,6 +355,10 @@ protocol("the page's examples are the messages that travel", async ({ server }) 
     await Promise.all([worker.start(), processor.start()]);
     assert.is(await run.result(), 6);
     await (await app.submit(long.s(2_000_000), { id: "big-1" })).result();
+    const grow = new Workflow("grow", { retention: "keep" });
+    grow.map(double, grow.input<number[]>());
+    grow.finally(tell.s());
+    await (await app.submit(grow, { id: "grow-1", input: [4] })).result();
     await Promise.all([worker.stop(), processor.stop()]);
     await spy.flush();
     await spy.close();
@@ -523,7 +530,7 @@ protocol("the permissions that the page names are enough", async () => {
       currentTask().progress(0.5);
       await new Promise((later) => setTimeout(later, 400)); // long enough to be told as started
     });
-    const worker = forWorker!.worker({ tasks: [add, sum, failing, reporting, long] });
+    const worker = forWorker!.worker({ tasks: [add, sum, double, failing, reporting, long] });
     const processor = forProcessor!.processor({ retention: 0, tick: { idle: [50, 50] } });
     await Promise.all([worker.start(), processor.start()]);
 
@@ -559,8 +566,16 @@ protocol("the permissions that the page names are enough", async () => {
     await run.retryFailed();
     await run.cancel("enough");
     assert.ok((await run.ended()).round === 2);
+    const grown = new Workflow("grown");
+    grown.map(double, [1]).after(grown.waitFor("go"));
+    const growing = await client!.submit(grown, { id: "grown" });
+    await growing.send("go");
+    assert.equal(await growing.result(), [2]);
+    const gone = await client!.submit(add.s(1, 1), { id: "gone" });
+    await gone.result();
+    assert.ok((await gone.remove()).applied);
     for await (const { id } of client!.list({ limit: 1 })) assert.is(id, "allowed");
-    assert.equal((await processor.sweep()).removed.toSorted(), ["allowed", "served"]);
+    assert.equal((await processor.sweep()).removed.toSorted(), ["allowed", "grown", "served"]);
     await Promise.all([worker.stop(), processor.stop()]);
     await Promise.all(connections.map((nc) => nc.flush()));
   };

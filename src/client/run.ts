@@ -39,6 +39,11 @@ export interface ControlAnswer {
 /** A node: its handle, its number, its name, or the label that errors and events show. */
 export type NodeReference = Node | string | number;
 
+/** Nothing need come with an event that is only named, or whose type is `null`. */
+type SentWith<Data> = unknown extends Data ? [data?: Data]
+  : [Data] extends [null] ? [data?: null]
+  : [data: NoInfer<Data>];
+
 /** One try to run a node, as far as it is recorded. */
 export interface AttemptStatus {
   /** From 1. */
@@ -154,12 +159,11 @@ export class Run<Out = unknown> {
   async rerun(
     { from }: { from: NodeReference | readonly NodeReference[] },
   ): Promise<ControlAnswer> {
-    const nodes = await this.#numbers([from].flat() as NodeReference[]);
-    return this.#control({ is: "rerun", nodes });
+    return this.#control({ is: "rerun", nodes: await this.#numbers(from) });
   }
 
   /** Nodes that have not ended are not run: what depends on them runs with `null` for their results. */
-  async skip(nodes: readonly NodeReference[]): Promise<ControlAnswer> {
+  async skip(nodes: NodeReference | readonly NodeReference[]): Promise<ControlAnswer> {
     return this.#control({ is: "skip", nodes: await this.#numbers(nodes) });
   }
 
@@ -170,7 +174,7 @@ export class Run<Out = unknown> {
    */
   async send<Data>(
     event: EventName<Data> | string,
-    ...[data]: [Data] extends [null] ? [data?: null] : [data: NoInfer<Data>]
+    ...[data]: SentWith<Data>
   ): Promise<ControlAnswer> {
     const name = checkId("event", typeof event === "string" ? event : event.name);
     const json = exactJson(data ?? null, "data");
@@ -307,9 +311,11 @@ export class Run<Out = unknown> {
     return wholeDefinition(this.id, head.data, (key) => facts.readRecorded(key));
   }
 
-  async #numbers(references: readonly NodeReference[]): Promise<number[]> {
+  async #numbers(references: NodeReference | readonly NodeReference[]): Promise<number[]> {
     const definition = await this.#definition();
-    return references.map((reference) => this.#find(definition, reference));
+    return ([references].flat() as NodeReference[]).map((reference) =>
+      this.#find(definition, reference)
+    );
   }
 
   #find(definition: Definition, reference: NodeReference): number {

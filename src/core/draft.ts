@@ -202,7 +202,7 @@ export class Draft {
 
   setOptions(node: number, options: SignatureOptions): void {
     const known = this.#nodes[node]!;
-    known.options = { ...known.options, ...options };
+    known.options = inherit(known.options, options);
   }
 
   setRule(node: number, rule: TriggerRule): void {

@@ -53,7 +53,7 @@ const NEWER_DELAY_MS = 5_000;
 const TROUBLE_DELAY_MS = 1_000;
 /** A workflow with nothing under way and nothing to do for so long is forgotten until its tick comes back. */
 const DORMANT_FROM_MS = 60_000;
-/** A tick is never away longer. */
+/** A tick is never away longer, unless the longest idle delay says so. */
 const LONGEST_SLEEP_MS = 3_600_000;
 /** How long a processor that stops tries to show how its workflows stand. */
 const SHOW_MS = 1_000;
@@ -442,7 +442,8 @@ export class Processor {
         conductor.dueAt - clock.now(),
       ),
     );
-    const sleepMs = Math.min(conductor.dueAt - clock.now(), LONGEST_SLEEP_MS);
+    const longestMs = Math.max(LONGEST_SLEEP_MS, this.#options.idleMs[1]);
+    const sleepMs = Math.min(conductor.dueAt - clock.now(), longestMs);
     if (conductor.isDormant && sleepMs > DORMANT_FROM_MS && this.#state === "running") {
       // Only its tick, a control fact or time can bring anything: nothing of it is kept here.
       void conductor.show({ now: true }).catch(() => {});

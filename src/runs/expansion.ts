@@ -4,19 +4,20 @@ import { ConflictError, InvalidWorkflowError } from "../core/errors.ts";
 import { childRunId } from "../core/ids.ts";
 import { expansionKey } from "../core/keys.ts";
 import { LIMITS } from "../core/limits.ts";
-import { writeExpansion } from "../core/records.ts";
+import { type TaskContext, writeExpansion } from "../core/records.ts";
+import { unseal } from "../core/sealing.ts";
 import type { Ports, TaskAddress } from "../ports.ts";
 import { submitDefinition } from "./submission.ts";
 
 /**
  * Resolves once both are durable. Safe to repeat; when an earlier execution made another workflow of it, that one stands.
- * @param depth how many runs are above the node's.
- * @throws {InvalidWorkflowError} when it is nested too deep, {PayloadTooLargeError}, {UnavailableError}
+ * @param above the node's own run: how deep it is, and its payload, which the other one gets unless it has its own.
+ * @throws {InvalidWorkflowError} when it is nested too deep, {PayloadTooLargeError}, {CodecError}, {UnavailableError}
  */
 export async function recordExpansion(
   ports: Ports,
   { workflow, node, attempt }: Pick<TaskAddress, "workflow" | "node" | "attempt">,
-  depth: number,
+  { depth, workflowPayload }: Pick<TaskContext, "depth" | "workflowPayload">,
   definition: Definition,
 ): Promise<void> {
   if (depth >= LIMITS.expansionDepth) {
@@ -31,10 +32,18 @@ export async function recordExpansion(
   const child = childRunId(workflow, node, attempt);
   try {
     const parent = { workflow, node, attempt, depth: depth + 1 };
-    await submitDefinition(ports, child, { ...definition, parent });
+    // Sealed on its way here, and sealed anew with the definition.
+    const inherited = await unseal(ports.codec, workflowPayload);
+    const payload = definition.payload ?? payloadOf(inherited);
+    await submitDefinition(ports, child, { ...definition, payload, parent });
   } catch (error) {
     if (!(error instanceof ConflictError)) throw error;
   }
   const record = writeExpansion({ child, at: ports.clock.now() });
   await ports.facts.create(expansionKey(workflow, node, attempt), record);
+}
+
+/** As a definition has it: JSON text. */
+function payloadOf(payload: unknown): string | undefined {
+  return payload === undefined ? undefined : JSON.stringify(payload);
 }

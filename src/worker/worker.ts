@@ -517,9 +517,9 @@ export class Worker {
     definition: Definition,
   ): Promise<void> {
     const { clock, log } = this.#ports;
-    const depth = verdict.is === "run" ? verdict.message.workflow.depth : 0;
+    const above = verdict.is === "run" ? verdict.message.workflow : { depth: 0 };
     try {
-      await recordExpansion(this.#ports, verdict.address, depth, definition);
+      await recordExpansion(this.#ports, verdict.address, above, definition);
     } catch (error) {
       if (!(error instanceof UnavailableError || error instanceof CodecError)) {
         const failure = { ...failureOf(error), fatal: true };
