@@ -21,7 +21,7 @@ import { task } from "../../src/core/task.ts";
 import { fill, inputNodes } from "../../src/core/template.ts";
 import { type Node, Workflow } from "../../src/core/workflow.ts";
 import { anyJson } from "./any_json.ts";
-import { anyFaces, anySketch, Dice, workflowOf } from "./random_workflow.ts";
+import { anyFaces, anySketch, Dice, EMPTY_SKETCH, workflowOf } from "./random_workflow.ts";
 
 const work = task("work", (...inputs: unknown[]) => inputs.length);
 const next = task("next", (input: number) => input);
@@ -250,7 +250,7 @@ function assertSound(definition: Definition): void {
 }
 
 damaged("a record that is cut off anywhere is refused", async () => {
-  const wf = workflowOf({ steps: [], onError: [], finally: [] });
+  const wf = workflowOf(EMPTY_SKETCH);
   wf.call(work, wf.call(work, "ж"), { a: 1 }).named("x");
   const { head } = await encoded(wf.finally(work.si()));
   for (let length = 0; length < head.length; length++) {
