@@ -182,6 +182,8 @@ export class Draft {
     const ran = packEdge(node, "ran");
     const added = Array.from({ length: this.size - first }, (_, i) => first + i);
     const entries = added.filter((entry) => this.#nodes[entry]!.edges.includes(ran));
+    // An empty canvas undoes nothing.
+    if (entries.length === 0) return;
     this.#compensations.push({ node, entries, exits });
   }
 

@@ -77,6 +77,8 @@ export class Scheduler {
   /** When the first nodes may run: the submit, or the moment it asked for. */
   readonly #startAt: number;
   readonly #isDelayed: boolean;
+  /** When the first edge came true, for nodes to which one is enough. Only kept when some policy counts from it. */
+  readonly #cameAt = new Map<number, number>();
   /** For nodes that wait for a moment. */
   readonly #notBefore = new Map<number, number>();
   readonly #expiresAt = new Map<number, number>();
@@ -355,8 +357,10 @@ export class Scheduler {
       case "skip":
         return this.#skip(control.nodes, at);
       case "retry":
+        // Also of a run that somebody else has retried already: its end is what the parent waits for now.
+        this.#parentAttempt = control.attempt ?? this.#parentAttempt;
         if (this.#finished === "SUCCESS") return;
-        return this.#nextRound(at, [], control.attempt);
+        return this.#nextRound(at, []);
       case "rerun":
         return this.#nextRound(at, control.nodes);
       case "event":
@@ -401,10 +405,9 @@ export class Scheduler {
   }
 
   /** @param from nodes that run anew, with all that depends on them, though they succeeded. */
-  #nextRound(at: number, from: readonly number[], parentAttempt?: number): void {
+  #nextRound(at: number, from: readonly number[]): void {
     if (this.#finished === undefined) return;
     this.#round++;
-    this.#parentAttempt = parentAttempt ?? this.#parentAttempt;
     this.#finished = undefined;
     this.#stopped = undefined;
     this.#reason = undefined;
@@ -419,7 +422,10 @@ export class Scheduler {
     }
     for (let node = 0; node < graph.size; node++) {
       if (runs[node] === 1) {
-        this.#runAnew(node, again[node] !== 1 && !this.#hasUpstreamIn(node, runs));
+        // Cleanup waits for the workflow's own nodes in every round.
+        const hasSameInputs = !this.#isCleanup(node) && again[node] !== 1 &&
+          !this.#hasUpstreamIn(node, runs);
+        this.#runAnew(node, hasSameInputs);
       }
     }
     this.#recount(at);
@@ -476,6 +482,7 @@ export class Scheduler {
     this.#state[graph.main] = PENDING;
     this.#doomed.fill(0);
     this.#readyAt?.fill(at);
+    this.#cameAt.clear();
     this.#counts.fill(0);
     this.#openOwn =
       this.#openCleanup =
@@ -501,10 +508,13 @@ export class Scheduler {
           this.#waiting[node]!++;
         }
       }
-      if (this.#waiting[node] === 0 || (came && this.#isAny(node))) ready.push(node);
+      const isLetGo = came && this.#isAny(node);
+      // One edge is enough: that others never come true does not matter.
+      if (isLetGo) this.#doomed[node] = 0;
+      if (isLetGo || this.#waiting[node] === 0) ready.push(node);
     }
     for (const node of ready) {
-      if (this.#isAny(node) && this.#waiting[node]! > 0) this.#start(node, at);
+      if (this.#waiting[node]! > 0) this.#letGo(node, at);
       else this.#release(node, at);
     }
     if (this.#openOwn === 0 && !this.ownEnded) this.#end(graph.main, this.#ownVerdict(), at);
@@ -521,9 +531,8 @@ export class Scheduler {
         const why = verdict(graph.down.kinds[e]!, state);
         this.#doomed[dependent]! |= why;
         this.#waiting[dependent]!--;
-        if (this.#someAny && this.#isAny(dependent)) {
-          if (why === 0) this.#letGo(dependent, at);
-        } else this.#heldUntil(dependent, at);
+        this.#heldUntil(dependent, at);
+        if (why === 0 && this.#isAny(dependent)) this.#letGo(dependent, at);
         if (this.#waiting[dependent] === 0) this.#release(dependent, at);
       }
       if (node !== graph.main && !this.#isCleanup(node)) this.#heldUntil(graph.main, at);
@@ -541,17 +550,23 @@ export class Scheduler {
 
   /** One of its edges came true, which is enough. The earliest counts, in whatever order they are heard. */
   #letGo(node: number, at: number): void {
-    if (this.#state[node] === PENDING) return this.#start(node, at);
-    const isFirst = this.#state[node] === SCHEDULED &&
-      this.#retriesBefore(node, this.#attempt[node]!) === 0;
-    if (isFirst && this.#readyAt !== undefined && at < this.#readyAt[node]!) this.#clock(node, at);
+    if (this.#readyAt !== undefined) {
+      if (this.#cameAt.get(node)! <= at) return;
+      this.#cameAt.set(node, at);
+      if (this.#state[node] !== PENDING) return this.#clock(node, at);
+    }
+    this.#start(node, at);
   }
 
   /** All upstreams of `node` have ended, the one heard last at `lastAt`: it runs, or ends with them. */
   #release(node: number, lastAt: number): void {
-    if (this.#state[node] !== PENDING) return;
     const at = this.#readyAt?.[node] ?? lastAt;
     const doomed = this.#doomed[node]!;
+    // What became of it may have been heard before what it waited for.
+    if (this.#state[node] !== PENDING) {
+      if (this.#readyAt !== undefined && doomed === 0 && !this.#isAny(node)) this.#clock(node, at);
+      return;
+    }
     if (doomed !== 0) return this.#end(node, stateOfDoomed(doomed), at);
     if (this.#policy(node).join === true) return this.#end(node, SUCCESS, at);
     this.#start(node, at);
@@ -565,9 +580,9 @@ export class Scheduler {
     this.#effects.push(this.effectFor(node));
   }
 
-  /** Works out between which moments a node that is ready since `at` may begin. */
+  /** Works out between which moments a node that is ready since `at` may begin. A retry has its moment already. */
   #clock(node: number, at: number): void {
-    if (this.#readyAt !== undefined) this.#readyAt[node] = at;
+    if (this.hasEnded(node)) return;
     const { up } = this.#definition.graph;
     const isFirst = up.offsets[node] === up.offsets[node + 1];
     const { countdownMs, notBefore = 0, eventMs, ...own } = this.#policy(node);
@@ -577,7 +592,8 @@ export class Scheduler {
       notBefore,
       isFirst && this.#isDelayed ? this.#startAt : 0,
     );
-    if (from > 0) this.#notBefore.set(node, from);
+    const isRetry = this.#state[node] === RETRY || this.#state[node] === EXPANDED;
+    if (from > 0 && !isRetry) this.#notBefore.set(node, from);
     const expiresMs = own.expiresMs ?? eventMs ?? start?.expiresMs;
     const until = Math.min(
       own.expiresAt ?? start?.expiresAt ?? Infinity,

@@ -21,7 +21,14 @@ import { task } from "../../src/core/task.ts";
 import { fill, inputNodes } from "../../src/core/template.ts";
 import { type Node, Workflow } from "../../src/core/workflow.ts";
 import { anyJson } from "./any_json.ts";
-import { anyFaces, anySketch, Dice, workflowOf } from "./random_workflow.ts";
+import {
+  anyFaces,
+  anySketch,
+  definitionOf,
+  Dice,
+  EMPTY_SKETCH,
+  workflowOf,
+} from "./random_workflow.ts";
 
 const work = task("work", (...inputs: unknown[]) => inputs.length);
 const next = task("next", (input: number) => input);
@@ -86,6 +93,19 @@ test("what was encoded is decoded, in one record or in many", async () => {
       if (split !== undefined) assert.equal(content(decoded(split)), before);
     }),
     { numRuns: 100 },
+  );
+});
+
+test("what is said about a run travels with its definition: start, input, parent", async () => {
+  await fc.assert(
+    fc.asyncProperty(anySketch, async (sketch) => {
+      const parent = { workflow: "above", node: 3, attempt: 2, depth: 1 };
+      const definition = { ...definitionOf(sketch), parent };
+      const { head, chunks } = await encodeDefinition(definition, ROOMY);
+      assert.is(chunks.length, 0);
+      assert.equal(content(decodeDefinition(decodeHead(head), [head])), content(definition));
+    }),
+    { numRuns: 50 },
   );
 });
 
@@ -250,7 +270,7 @@ function assertSound(definition: Definition): void {
 }
 
 damaged("a record that is cut off anywhere is refused", async () => {
-  const wf = workflowOf({ steps: [], onError: [], finally: [] });
+  const wf = workflowOf(EMPTY_SKETCH);
   wf.call(work, wf.call(work, "ж"), { a: 1 }).named("x");
   const { head } = await encoded(wf.finally(work.si()));
   for (let length = 0; length < head.length; length++) {

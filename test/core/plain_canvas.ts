@@ -209,6 +209,15 @@ export const anyCanvas: fc.Arbitrary<Plain> = fc.letrec<{ canvas: Plain; members
   }),
 ).canvas.map((plain) => numbered(plain, { next: 1 }));
 
+/** A few tasks at most, or none. */
+export const tinyCanvas: fc.Arbitrary<Plain> = fc.oneof(
+  leaf,
+  fc.record({
+    is: fc.constantFrom("chain" as const, "group" as const),
+    members: fc.array(leaf, { maxLength: 3 }),
+  }),
+).map((plain) => numbered(plain, { next: 1 }));
+
 function numbered(plain: Plain, counter: { next: number }): Plain {
   const all = (members: readonly Plain[]) => members.map((member) => numbered(member, counter));
   switch (plain.is) {

@@ -2,7 +2,8 @@
 import fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type Definition, policyOfNode } from "../../src/core/definition.ts";
+import { type Definition, MAP_TASK, policyOfNode, RUN_TASK } from "../../src/core/definition.ts";
+import { descendants, EDGE_KINDS, type EdgeKind } from "../../src/core/graph.ts";
 import {
   type Control,
   type Effect,
@@ -10,20 +11,40 @@ import {
   noCounts,
   Scheduler,
 } from "../../src/core/scheduler.ts";
-import type { Dispatch } from "./drive.ts";
-import { fatesOf, hasEnded, type Outcome } from "./plain_fates.ts";
+import { fatesOf, hasEnded, type NodeFact } from "./plain_fates.ts";
 import {
   anyFaces,
   anySketch,
+  definitionOf,
   Dice,
   edgesInto,
+  EVENTS,
   isCleanup,
   isJoin,
-  workflowOf,
+  type Sketch,
 } from "./random_workflow.ts";
 
 const RUN = "any-run";
 const SUBMITTED_AT = 100;
+
+/** An attempt that is somebody's business: a worker's, an event's, a child run's, a processor's. */
+interface Open {
+  readonly is: "dispatch" | "await" | "settle" | "revive" | "child";
+  readonly node: number;
+  readonly attempt: number;
+  readonly expires: boolean;
+  /** It may be given up. */
+  readonly ends: boolean;
+}
+
+interface Watcher {
+  /** Before a control fact is taken in. */
+  readonly onControl?: (live: Live, control: Control) => void;
+  /** Each time the workflow has finished. */
+  readonly onFinish?: (live: Live) => void;
+  /** When a node is let go. */
+  readonly onStart?: (live: Live, node: number) => void;
+}
 
 /** A scheduler that is told what happens, with a record of all that it said. */
 class Live {
@@ -31,17 +52,19 @@ class Live {
   readonly scheduler: Scheduler;
   /** What is recorded, in order. */
   readonly log: Fact[] = [];
-  /** Attempts that somebody may be running: dispatched, and without a recorded outcome. */
-  readonly running: Dispatch[] = [];
+  /** Attempts that somebody may be at: asked for, and without a recorded outcome. */
+  readonly running: Open[] = [];
   readonly #dispatched = new Set<string>();
   /** Nodes that were let go in this round. */
   readonly started = new Map<number, number>();
   readonly skipped = new Set<number>();
+  readonly #watcher: Watcher;
   finishes = 0;
   #at = 100;
 
-  constructor(definition: Definition) {
+  constructor(definition: Definition, watcher: Watcher = {}) {
     this.definition = definition;
+    this.#watcher = watcher;
     this.scheduler = new Scheduler(definition, RUN, SUBMITTED_AT, (node, state) => {
       // PENDING is only entered by the next round.
       if (state === "PENDING") this.#anew(node);
@@ -56,32 +79,67 @@ class Live {
   }
 
   /** The attempts that the scheduler waits for. */
-  get open(): Dispatch[] {
-    return this.running.filter(({ node, attempt }) =>
-      this.scheduler.isOpen(node) && this.scheduler.attemptOf(node) === attempt
-    );
+  get open(): Open[] {
+    return this.running.filter((open) => this.isCurrent(open));
   }
 
-  get outcomes(): Outcome[] {
-    return this.log.filter((fact): fact is Outcome => fact.is !== "control");
+  isCurrent({ node, attempt }: Open): boolean {
+    return !this.scheduler.hasEnded(node) && this.scheduler.attemptOf(node) === attempt;
   }
 
-  end(which: Dispatch, succeeds: boolean, dice: Dice): void {
+  get nodeFacts(): NodeFact[] {
+    return this.log.filter((fact): fact is NodeFact => fact.is !== "control");
+  }
+
+  /** What becomes of an attempt next. */
+  go(which: Open, dice: Dice, failEvery: number): void {
+    switch (which.is) {
+      case "dispatch":
+        if (dice.roll(6) === 0) return this.#expand(which, dice);
+        if (which.expires && dice.roll(5) === 0) return this.#end(which, "ExpiredError", dice);
+        return this.#end(which, dice.roll(failEvery) === 0 ? "Error" : undefined, dice);
+      case "child":
+        return this.#end(which, dice.roll(failEvery) === 0 ? "Error" : undefined, dice);
+      case "await":
+        if (which.ends && dice.roll(3) === 0) return this.#end(which, "TimeoutError", dice);
+        return this.control({ is: "event", name: this.eventOf(which.node), data: 1 }, dice);
+      case "settle":
+        return this.#end(which, undefined, dice);
+      case "revive":
+        return this.#expand(which, dice);
+    }
+    return which.is satisfies never;
+  }
+
+  eventOf(node: number): string {
+    return policyOfNode(this.definition, node).event!;
+  }
+
+  #end(which: Open, failure: string | undefined, dice: Dice): void {
     this.running.splice(this.running.indexOf(which), 1);
     const { node, attempt } = which;
     const at = this.#moment(dice);
-    this.#record(
-      succeeds ? { is: "succeeded", node, attempt, at } : {
-        is: "failed",
-        node,
-        attempt,
-        at,
-        failure: { name: "Error", message: "no", ...(dice.roll(9) === 0 ? { fatal: true } : {}) },
-      },
-    );
+    if (failure === undefined) return this.#record({ is: "succeeded", node, attempt, at });
+    const fatal = dice.roll(9) === 0 ? { fatal: true } : {};
+    this.#record({
+      is: "failed",
+      node,
+      attempt,
+      at,
+      failure: { name: failure, message: "no", ...fatal },
+    });
+  }
+
+  /** A run takes its place. */
+  #expand(which: Open, dice: Dice): void {
+    const { node, attempt } = which;
+    this.running[this.running.indexOf(which)] = { ...which, is: "child" };
+    const child = `child-${node}-${attempt}`;
+    this.#record({ is: "expanded", node, attempt, at: this.#moment(dice), child });
   }
 
   control(control: Control, dice: Dice): void {
+    this.#watcher.onControl?.(this, control);
     if (control.is === "skip") {
       for (const node of control.nodes) {
         if (node < this.definition.graph.size && !this.scheduler.hasEnded(node)) {
@@ -93,7 +151,7 @@ class Live {
   }
 
   /** The same fact once more, as hints and redeliveries bring it. */
-  repeat(fact: Outcome): void {
+  repeat(fact: NodeFact): void {
     const before = snapshot(this.scheduler, this.definition);
     assert.equal(this.scheduler.apply(fact), [], "a repeated fact has effects");
     assert.equal(snapshot(this.scheduler, this.definition), before, "a repeated fact counts");
@@ -113,31 +171,62 @@ class Live {
   #follow(effects: readonly Effect[]): void {
     for (const effect of effects) {
       if (effect.is === "finish") this.finishes++;
-      if (effect.is !== "dispatch") continue;
-      this.#checkDispatch(effect);
-      this.running.push(effect);
+      if (effect.is === "finish" || effect.is === "withdraw") continue;
+      const { is, node, attempt } = effect;
+      const expires = is === "dispatch" && effect.expiresAt !== undefined;
+      const ends = is === "await" && effect.until !== undefined;
+      const waited = this.running.findIndex((open) =>
+        open.is === "await" && open.node === node && open.attempt === attempt
+      );
+      if (waited !== -1) this.running.splice(waited, 1);
+      else if (is !== "revive") this.#checkStart(node, attempt);
+      this.running.push({ is, node, attempt, expires, ends });
     }
   }
 
-  /** S1: nothing starts before all it waits for has ended as its edge demands. */
-  #checkDispatch({ node, attempt }: Dispatch): void {
-    const { definition, scheduler } = this;
+  /** S1: nothing starts before what it waits for has ended as its edges demand. */
+  #checkStart(node: number, attempt: number): void {
+    const { definition } = this;
+    this.#watcher.onStart?.(this, node);
     const key = `${node}.${attempt}`;
-    assert.not(this.#dispatched.has(key), `${key} is dispatched twice`);
+    assert.not(this.#dispatched.has(key), `${key} is let go twice`);
     this.#dispatched.add(key);
     assert.not(isJoin(definition, node), "a join is dispatched");
-    for (const { from, on } of edgesInto(definition, node)) {
-      if (from === definition.graph.main) {
-        assert.ok(scheduler.ownEnded, "cleanup starts before the workflow's own nodes have ended");
-        continue;
-      }
-      const state = scheduler.stateOf(from);
-      if (on === "success") {
-        assert.ok(state === "SUCCESS" || this.skipped.has(from), `${from} is ${state}`);
-      } else if (on === "failure") {
-        assert.ok(state === "FAILURE" || state === "UPSTREAM_FAILED", `${from} is ${state}`);
-      } else assert.ok(scheduler.hasEnded(from), `${from} is ${state}`);
+    const edges = edgesInto(definition, node);
+    const held = edges.filter(({ from, on }) => !this.#isTrue(from, on));
+    const isFree = policyOfNode(definition, node).any === true
+      ? held.length < edges.length || edges.length === 0
+      : held.length === 0;
+    assert.ok(isFree, `${key} is held by ${held.map(({ from, on }) => `${on} of ${from}`)}`);
+  }
+
+  #isTrue(from: number, on: EdgeKind): boolean {
+    const { definition, scheduler } = this;
+    const isMain = from === definition.graph.main;
+    if (isMain ? !scheduler.ownEnded : !scheduler.hasEnded(from)) return false;
+    const state = isMain ? scheduler.ownState : scheduler.stateOf(from);
+    const failed = state === "FAILURE" || state === "UPSTREAM_FAILED" || state === "ERROR";
+    switch (on) {
+      case "success":
+        return state === "SUCCESS" || this.skipped.has(from) || this.#isSkipped(from);
+      case "done":
+        return true;
+      case "failure":
+        return failed;
+      case "notFailed":
+        return state === "SUCCESS" || state === "SKIPPED";
+      case "error":
+        return state === "FAILURE";
+      case "notSuccess":
+        return failed || state === "CANCELLED";
+      case "ran":
+        return state === "SUCCESS";
     }
+    return on satisfies never;
+  }
+
+  #isSkipped(node: number): boolean {
+    return policyOfNode(this.definition, node).skip === true;
   }
 }
 
@@ -154,6 +243,7 @@ function snapshot(scheduler: Scheduler, { graph }: Definition): unknown {
     ownEnded: scheduler.ownEnded,
     failures: scheduler.failures(1_000),
     open: [...scheduler.open()],
+    children: [...scheduler.children()].sort((a, b) => a.node - b.node),
   };
 }
 
@@ -170,10 +260,22 @@ function conduct(definition: Definition, dice: Dice, steps = Infinity): Live {
   const failEvery = 2 + dice.roll(8);
   for (let step = 0; step < steps && live.scheduler.finished === undefined; step++) {
     assert.ok(live.open.length > 0, "the workflow is stuck: nothing may run");
-    live.end(dice.pick(live.open), dice.roll(failEvery) !== 0, dice);
-    if (dice.roll(3) === 0) live.repeat(dice.pick(live.outcomes));
+    live.go(dice.pick(live.open), dice, failEvery);
+    if (dice.roll(3) === 0 && live.nodeFacts.length > 0) live.repeat(dice.pick(live.nodeFacts));
   }
   return live;
+}
+
+/** Facts about nodes in any order, each at least once; control facts among them anywhere, in their order. */
+function disordered(log: readonly Fact[], dice: Dice): Fact[] {
+  const facts = log.filter(({ is }) => is !== "control");
+  const mixed = dice.shuffle([...facts, ...facts.slice(dice.roll(9))]);
+  let from = 0;
+  for (const control of log.filter(({ is }) => is === "control")) {
+    from += dice.roll(mixed.length - from + 1);
+    mixed.splice(from++, 0, control);
+  }
+  return mixed;
 }
 
 const test = suite("any run");
@@ -181,9 +283,9 @@ const test = suite("any run");
 test("every node ends as its upstreams and outcomes say, and the workflow with them", () => {
   fc.assert(
     fc.property(anySketch, anyFaces, (sketch, faces) => {
-      const definition = workflowOf(sketch).build();
-      const { scheduler, outcomes, finishes } = conduct(definition, new Dice(faces));
-      const { states, finished } = fatesOf(definition, outcomes);
+      const definition = definitionOf(sketch);
+      const { scheduler, nodeFacts, finishes } = conduct(definition, new Dice(faces));
+      const { states, finished } = fatesOf(definition, nodeFacts);
       assert.equal(states.map((_, node) => scheduler.stateOf(node)), states);
       assert.is(scheduler.finished, finished);
       assert.is(finishes, 1);
@@ -198,9 +300,9 @@ test("every node ends as its upstreams and outcomes say, and the workflow with t
 test("in the middle of a run, every node is as its upstreams and outcomes so far say", () => {
   fc.assert(
     fc.property(anySketch, anyFaces, fc.nat({ max: 40 }), (sketch, faces, steps) => {
-      const definition = workflowOf(sketch).build();
-      const { scheduler, outcomes } = conduct(definition, new Dice(faces), steps);
-      const { states, finished } = fatesOf(definition, outcomes);
+      const definition = definitionOf(sketch);
+      const { scheduler, nodeFacts } = conduct(definition, new Dice(faces), steps);
+      const { states, finished } = fatesOf(definition, nodeFacts);
       assert.equal(states.map((_, node) => scheduler.stateOf(node)), states);
       assert.is(scheduler.finished, finished);
     }),
@@ -211,8 +313,8 @@ test("in the middle of a run, every node is as its upstreams and outcomes so far
 test("no node is tried more often than its policy allows", () => {
   fc.assert(
     fc.property(anySketch, anyFaces, (sketch, faces) => {
-      const definition = workflowOf(sketch).build();
-      for (const fact of conduct(definition, new Dice(faces)).outcomes) {
+      const definition = definitionOf(sketch);
+      for (const fact of conduct(definition, new Dice(faces)).nodeFacts) {
         const most = 1 + (policyOfNode(definition, fact.node).retry?.max ?? 0);
         assert.ok(fact.attempt >= 1 && fact.attempt <= most, `attempt ${fact.attempt} of ${most}`);
       }
@@ -224,10 +326,10 @@ test("no node is tried more often than its policy allows", () => {
 test("outcomes in any other order, each heard any number of times, lead to the same state", () => {
   fc.assert(
     fc.property(anySketch, anyFaces, fc.nat({ max: 80 }), (sketch, faces, steps) => {
-      const definition = workflowOf(sketch).build();
+      const definition = definitionOf(sketch);
       const dice = new Dice(faces);
       const { scheduler, log } = conduct(definition, dice, steps);
-      const again = replayed(definition, dice.shuffle([...log, ...log.slice(dice.roll(9))]));
+      const again = replayed(definition, disordered(log, dice));
       assert.equal(snapshot(again, definition), snapshot(scheduler, definition));
     }),
     { numRuns: 300 },
@@ -237,10 +339,16 @@ test("outcomes in any other order, each heard any number of times, lead to the s
 test("who takes over finds open exactly what was dispatched and has no outcome", () => {
   fc.assert(
     fc.property(anySketch, anyFaces, fc.nat({ max: 80 }), (sketch, faces, steps) => {
-      const definition = workflowOf(sketch).build();
-      const { running, log } = conduct(definition, new Dice(faces), steps);
-      const byNode = (a: Dispatch, b: Dispatch) => a.node - b.node;
-      assert.equal([...replayed(definition, log).open()], [...running].sort(byNode));
+      const definition = definitionOf(sketch);
+      const { running, log, scheduler } = conduct(definition, new Dice(faces), steps);
+      const again = replayed(definition, log);
+      const found = [
+        ...[...again.open()].map(({ is, node, attempt }) => `${is} ${node}.${attempt}`),
+        ...[...again.children()].map(({ node, attempt }) => `child ${node}.${attempt}`),
+      ];
+      const known = running.map(({ is, node, attempt }) => `${is} ${node}.${attempt}`);
+      assert.equal(found.sort(), known.sort());
+      assert.equal([...again.open()], [...scheduler.open()]);
     }),
     { numRuns: 200 },
   );
@@ -252,7 +360,12 @@ const controlled = suite("any run that is controlled");
 
 function anyControl(definition: Definition, dice: Dice): Control {
   const { size } = definition.graph;
-  switch (dice.roll(8)) {
+  switch (dice.roll(11)) {
+    case 8:
+    case 9:
+      return { is: "rerun", nodes: [dice.roll(size + 1)] };
+    case 10:
+      return { is: "event", name: dice.pick(EVENTS), data: dice.roll(3) };
     case 0:
       return { is: "cancel", reason: "why not" };
     case 1:
@@ -270,16 +383,9 @@ function anyControl(definition: Definition, dice: Dice): Control {
   }
 }
 
-interface Watcher {
-  /** Before a control fact is taken in. */
-  readonly onControl?: (live: Live, control: Control) => void;
-  /** Each time the workflow has finished. */
-  readonly onFinish?: (live: Live) => void;
-}
-
 /** A run in which people press every button at any moment, and every worker may be late. Then it is left in peace. */
 function disturb(definition: Definition, dice: Dice, steps: number, watcher: Watcher = {}): Live {
-  const live = new Live(definition);
+  const live = new Live(definition, watcher);
   let seen = 0;
   const look = () => {
     if (live.finishes > seen) watcher.onFinish?.(live);
@@ -290,21 +396,19 @@ function disturb(definition: Definition, dice: Dice, steps: number, watcher: Wat
     const what = dice.roll(10);
     if (what < 6 && live.running.length > 0) {
       // Also attempts that were withdrawn or belong to an earlier round: their workers do not know.
-      live.end(dice.pick(live.running), dice.roll(4) !== 0, dice);
+      live.go(dice.pick(live.running), dice, 4);
     } else if (what < 8) {
-      if (live.outcomes.length > 0) live.repeat(dice.pick(live.outcomes));
+      if (live.nodeFacts.length > 0) live.repeat(dice.pick(live.nodeFacts));
     } else {
-      const control = anyControl(definition, dice);
-      watcher.onControl?.(live, control);
-      live.control(control, dice);
+      live.control(anyControl(definition, dice), dice);
     }
     look();
   }
-  const most = live.log.length + definition.graph.size * 5;
+  const most = live.log.length + definition.graph.size * 12;
   for (let step = 0; live.scheduler.finished === undefined; step++) {
     assert.ok(live.open.length > 0, "the workflow is stuck: nothing may run");
     assert.ok(step <= most, "the workflow does not end");
-    live.end(dice.pick(live.open), dice.roll(4) !== 0, dice);
+    live.go(dice.pick(live.open), dice, 4);
     look();
   }
   return live;
@@ -313,7 +417,7 @@ function disturb(definition: Definition, dice: Dice, steps: number, watcher: Wat
 controlled("can be brought to an end from everywhere, and every round finishes once", () => {
   fc.assert(
     fc.property(anySketch, anyFaces, fc.nat({ max: 80 }), (sketch, faces, steps) => {
-      const definition = workflowOf(sketch).build();
+      const definition = definitionOf(sketch);
       const { scheduler, finishes } = disturb(definition, new Dice(faces), steps, {
         onFinish({ scheduler, started }) {
           for (let node = 0; node < definition.graph.size; node++) {
@@ -333,7 +437,7 @@ controlled("can be brought to an end from everywhere, and every round finishes o
 controlled("the log read in its order gives the live state, at every moment", () => {
   fc.assert(
     fc.property(anySketch, anyFaces, fc.nat({ max: 80 }), (sketch, faces, steps) => {
-      const definition = workflowOf(sketch).build();
+      const definition = definitionOf(sketch);
       const states: unknown[] = [];
       const dice = new Dice(faces);
       const live = disturb(definition, dice, steps, {
@@ -356,7 +460,7 @@ controlled(
   () => {
     fc.assert(
       fc.property(anySketch, anyFaces, fc.nat({ max: 80 }), (sketch, faces, steps) => {
-        const definition = workflowOf(sketch).build();
+        const definition = definitionOf(sketch);
         const dice = new Dice(faces);
         const { scheduler, log } = disturb(definition, dice, steps);
         const disordered: Fact[] = [];
@@ -386,8 +490,9 @@ class Expectation {
   #cleanupCut = false;
 
   onControl({ scheduler }: Live, control: Control): void {
-    if (control.is === "retry") {
-      if (scheduler.finished === undefined || scheduler.finished === "SUCCESS") return;
+    if (control.is === "retry" || control.is === "rerun") {
+      if (scheduler.finished === undefined) return;
+      if (control.is === "retry" && scheduler.finished === "SUCCESS") return;
       this.#own = undefined;
       this.#cleanupCut = false;
     }
@@ -400,36 +505,146 @@ class Expectation {
   onFinish({ definition, scheduler, started, skipped }: Live): void {
     const { size, main } = definition.graph;
     const nodes = Array.from({ length: size }, (_, node) => node);
+    const spoilers = new Set(
+      scheduler.failures(size).filter((node) => policyOfNode(definition, node).optional !== true),
+    );
     const ownFailed = this.#own === "ERROR" ||
-      this.#own === undefined &&
-        nodes.some((n) => !isCleanup(definition, n) && scheduler.stateOf(n) === "FAILURE");
+      this.#own === undefined && [...spoilers].some((node) => !isCleanup(definition, node));
     for (const node of nodes) {
       const edges = edgesInto(definition, node);
       const mainEdge = edges.find(({ from }) => from === main);
+      const undoes = edges.filter(({ on }) => on === "ran").map(({ from }) => from);
       // Others wait for more of the cleanup, which may have failed.
-      const isFirst = edges.every(({ from, on }) => from === main || on === "done");
+      const isFirst = edges.every(({ from, on }) => from === main || on === "done" || on === "ran");
       if (mainEdge === undefined || !isFirst || skipped.has(node)) continue;
-      const runs = mainEdge.on === "done" || ownFailed ? 1 : 0;
+      const mainIs = mainEdge.on === "done" || ownFailed ||
+        mainEdge.on === "notSuccess" && this.#own === "CANCELLED";
+      const runs = mainIs && undoes.every((from) => scheduler.stateOf(from) === "SUCCESS") ? 1 : 0;
       if (runs === 1 && this.#cleanupCut) continue;
       assert.is(started.get(node) ?? 0, runs, `${mainEdge.on} node ${node}, stopped: ${this.#own}`);
     }
-    const failed = scheduler.failures(1).length > 0;
+    const failed = spoilers.size > 0;
     const expected = this.#cleanupCut ? "ERROR" : this.#own ?? (failed ? "FAILURE" : "SUCCESS");
     assert.is(scheduler.finished, expected);
   }
 }
 
-controlled("finally runs once in every round, onError exactly in those that failed", () => {
+controlled(
+  "finally runs once in every round, onError and compensations exactly when they are to",
+  () => {
+    fc.assert(
+      fc.property(anySketch, anyFaces, fc.nat({ max: 80 }), (sketch, faces, steps) => {
+        const expected = new Expectation();
+        disturb(definitionOf(sketch), new Dice(faces), steps, {
+          onControl: (live, control) => expected.onControl(live, control),
+          onFinish: (live) => expected.onFinish(live),
+        });
+      }),
+      { numRuns: 300 },
+    );
+  },
+);
+
+/** The nodes that were undone, as their compensations tell. */
+function undone({ definition, scheduler }: Live): number[] {
+  return Array.from({ length: definition.graph.size }, (_, node) => node)
+    .filter((node) => isCleanup(definition, node) && scheduler.stateOf(node) === "SUCCESS")
+    .flatMap((node) => edgesInto(definition, node))
+    .flatMap(({ from, on }) => on === "ran" ? [from] : []);
+}
+
+controlled("what was undone or is rerun, and all that depends on it, is not done any more", () => {
+  let seen = 0;
   fc.assert(
     fc.property(anySketch, anyFaces, fc.nat({ max: 80 }), (sketch, faces, steps) => {
-      const expected = new Expectation();
-      disturb(workflowOf(sketch).build(), new Dice(faces), steps, {
-        onControl: (live, control) => expected.onControl(live, control),
-        onFinish: (live) => expected.onFinish(live),
+      const definition = definitionOf(sketch);
+      const { graph } = definition;
+      const dice = new Dice(faces);
+      const live = disturb(definition, dice, steps);
+      const from = [...undone(live), ...dice.roll(2) === 0 ? [dice.roll(graph.size + 1)] : []];
+      const attempts = Array.from({ length: graph.size }, (_, n) => live.scheduler.attemptOf(n));
+      live.control({ is: "rerun", nodes: from.slice(-1) }, dice);
+      descendants(graph, from).forEach((again, node) => {
+        if (again !== 1 || isJoin(definition, node)) return;
+        seen++;
+        const { scheduler } = live;
+        assert.is.not(scheduler.stateOf(node), "SUCCESS", `node ${node} is done still`);
+        const wasBegun = ["SCHEDULED", "STARTED"].includes(scheduler.stateOf(node));
+        if (wasBegun) assert.ok(scheduler.attemptOf(node) > attempts[node]!);
       });
     }),
-    { numRuns: 300 },
+    { numRuns: 200 },
   );
+  assert.ok(seen > 200, `only ${seen} nodes were to be done again`);
+});
+
+controlled("in every round what was done last is undone first", () => {
+  let ordered = 0;
+  fc.assert(
+    fc.property(anySketch, anyFaces, fc.nat({ max: 80 }), (sketch, faces, steps) => {
+      const definition = definitionOf(sketch);
+      const { graph } = definition;
+      const entries = Array.from({ length: graph.size }, (_, node) => node).flatMap((entry) => {
+        const of = edgesInto(definition, entry).find(({ on }) => on === "ran")?.from;
+        return of === undefined ? [] : [{ entry, later: descendants(graph, [of]), of }];
+      });
+      const live = disturb(definition, new Dice(faces), steps, {
+        onStart: ({ scheduler, skipped }, node) => {
+          // Who skips one of them has given the order up.
+          if (entries.some(({ entry }) => skipped.has(entry))) return;
+          const begun = entries.find(({ entry }) => entry === node);
+          for (const { entry, of } of entries) {
+            if (begun === undefined || of === begun.of || begun.later[of] !== 1) continue;
+            ordered++;
+            assert.ok(scheduler.hasEnded(entry), `${node} is undone before ${entry}`);
+          }
+        },
+      });
+      assert.ok(live.scheduler.finished !== undefined);
+    }),
+    { numRuns: 200 },
+  );
+  assert.ok(ordered > 5, `only ${ordered} orders were seen`);
 });
 
 controlled.run();
+
+const samples = suite("the workflows of these properties");
+
+samples("contain every feature, each often enough to mean something", () => {
+  const seen = new Map<string, number>();
+  const see = (what: string) => seen.set(what, (seen.get(what) ?? 0) + 1);
+  for (const sketch of fc.sample(anySketch, { numRuns: 300, seed: 1 })) {
+    for (const feature of featuresOf(sketch)) see(feature);
+  }
+  for (const feature of FEATURES) {
+    const times = seen.get(feature) ?? 0;
+    assert.ok(times >= 15, `${feature} is in ${times} of 300 workflows`);
+  }
+});
+
+const FEATURES = [
+  ...EDGE_KINDS.map((kind) => `edge ${kind}`),
+  ...["any", "optional", "side", "skip", "event", "eventMs", "join", "cleanup", "retry"],
+  ...["countdownMs", "notBefore", "expiresMs", "start", "input", MAP_TASK, RUN_TASK],
+];
+
+function featuresOf(sketch: Sketch): Set<string> {
+  const definition = definitionOf(sketch);
+  const features = new Set<string>();
+  for (const kind of definition.graph.up.kinds) features.add(`edge ${EDGE_KINDS[kind]}`);
+  for (const policy of definition.policies) {
+    for (const key of Object.keys(policy)) features.add(key);
+  }
+  for (const said of ["start", "input"] as const) {
+    if (definition[said] !== undefined) features.add(said);
+  }
+  for (let node = 0; node < definition.graph.size; node++) {
+    for (const task of [MAP_TASK, RUN_TASK]) {
+      if (definition.signatures.text(node).includes(`"task":"${task}"`)) features.add(task);
+    }
+  }
+  return features;
+}
+
+samples.run();

@@ -659,3 +659,90 @@ rounds("a failed finally alone is retried without the workflow's own nodes", () 
 });
 
 rounds.run();
+
+const rules = suite("rules, expiry and rounds, case by case");
+
+rules("one edge that is true is enough, also when all ended before it was looked at", () => {
+  const wf = new Workflow("any");
+  const skipped = wf.call(work);
+  wf.call(work).after(skipped).after(skipped, { on: "failure" }).when("anySucceeded");
+  wf.skip(skipped);
+  assert.equal(new Story(wf).begun, ["1.1"]);
+});
+
+rules("what ran because one edge was true runs in the next round because of that edge too", () => {
+  const wf = new Workflow("any");
+  const [a, b] = [wf.call(work), wf.call(work)];
+  wf.call(work).after(a).after(b, { on: "done" }).when("anyFailed");
+  const story = new Story(wf);
+  story.ok(0);
+  assert.equal(story.ok(1), ["2.1"]);
+  assert.equal(story.fail(2), ["FAILURE"]);
+  assert.equal(story.control({ is: "retry" }), ["2.2"]);
+});
+
+rules("a node expires so long after it was ready, in whatever order that is heard", () => {
+  const wf = new Workflow("expiry");
+  const first = wf.call(work);
+  wf.call(work).set({ expires: 50, retry: { max: 1, base: 0 } }).after(first);
+  const facts: Fact[] = [
+    { is: "succeeded", node: 0, attempt: 1, at: 100 },
+    { is: "failed", node: 1, attempt: 1, at: 110, failure: { name: "Error", message: "no" } },
+  ];
+  const open = [facts, [...facts].reverse()].map((order) => {
+    const story = new Story(wf);
+    for (const fact of order) story.take(fact);
+    return [...story.scheduler.open()];
+  });
+  assert.equal(open[0], [{ is: "dispatch", node: 1, attempt: 2, notBefore: 110, expiresAt: 150 }]);
+  assert.equal(open[1], open[0]);
+});
+
+rules("what waits with a countdown for a node that ran nothing counts from its end", () => {
+  const wf = new Workflow("countdown");
+  const a = wf.call(work);
+  const notNeeded = wf.call(work).after(a).when("anyFailed");
+  wf.call(work).after(notNeeded, { on: "done" }).set({ countdown: 10 });
+  assert.equal(new Story(wf).ok(0, 1, 500), ["2.1 at 510"]);
+});
+
+rules(
+  "a run in the place of a finally node is not tried again before the round's own nodes",
+  () => {
+    const wf = new Workflow("cleanup");
+    wf.call(work);
+    wf.finally(work.si());
+    const story = new Story(wf);
+    assert.equal(story.fail(0), ["1.1"]);
+    story.take({ is: "expanded", node: 1, attempt: 1, at: 0, child: "c" });
+    assert.equal(story.fail(1), ["FAILURE"]);
+    assert.equal(story.control({ is: "retry" }), ["0.2"]);
+    assert.equal(story.states, ["SCHEDULED", "PENDING"]);
+  },
+);
+
+rules(
+  "a run that was retried for itself already still tells the attempt that its parent asks for",
+  () => {
+    const wf = new Workflow("child");
+    wf.call(work);
+    const story = new Story(wf);
+    story.fail(0);
+    story.control({ is: "retry" });
+    story.control({ is: "retry", attempt: 2 });
+    assert.is(story.scheduler.parentAttempt, 2);
+    story.ok(0, 2);
+    story.control({ is: "retry", attempt: 3 });
+    assert.is(story.scheduler.parentAttempt, 3);
+    assert.is(story.scheduler.finished, "SUCCESS");
+  },
+);
+
+rules("a compensation without nodes adds nothing", () => {
+  const wf = new Workflow("empty");
+  wf.call(work).compensate(chain());
+  assert.is(wf.size, 1);
+  assert.equal(new Story(wf.finally(work.si())).ok(0), ["1.1"]);
+});
+
+rules.run();
