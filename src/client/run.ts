@@ -285,7 +285,16 @@ export class Run<Out = unknown> {
     stored: Stored | undefined,
   ): Promise<TaskError> {
     const failure = await shownFailure(this.#ports.codec, stored?.data ?? new Uint8Array());
-    return new TaskError(labelOf(definition, node), attempt, failure);
+    const elsewhere = readOutcomeNote(stored?.note)?.elsewhere;
+    const cause = elsewhere?.is === "run" ? await this.#failureOf(elsewhere.run) : undefined;
+    return new TaskError(labelOf(definition, node), attempt, failure, cause);
+  }
+
+  /** How a run that took a node's place failed; undefined when that is not to be found any more. */
+  async #failureOf(child: string): Promise<WorkflowFailedError | undefined> {
+    const last = await lastEnd(this.#ports.facts, child);
+    if (last === undefined || last.end.state === "SUCCESS") return undefined;
+    return await new Run(this.#ports, child).#failure(last.end);
   }
 
   async #waitForEnd(): Promise<LastEnd> {

@@ -145,7 +145,7 @@ export interface RecordedFailure {
   readonly fatal?: boolean;
 }
 
-/** A node's failure: what the task threw, wherever it ran. */
+/** A node's failure: what the task threw, wherever it ran. Its `cause`, where a run took the node's place: how that run failed. */
 export class TaskError extends DyrygentError {
   readonly code = "TASK_FAILED";
   /** The failed node's label. */
@@ -157,9 +157,17 @@ export class TaskError extends DyrygentError {
   /** The attempt that failed last, from 1. */
   readonly attempt: number;
 
-  constructor(node: string, attempt: number, failure: RecordedFailure) {
+  constructor(
+    node: string,
+    attempt: number,
+    failure: RecordedFailure,
+    cause?: WorkflowFailedError,
+  ) {
     super(`Node ${node} failed on attempt ${attempt}: ${failure.name}: ${failure.message}`, {
-      hint: "See remoteStack for where it was thrown.",
+      cause,
+      hint: cause === undefined
+        ? "See remoteStack for where it was thrown."
+        : "See cause: another run took the node's place, and failed.",
     });
     this.node = node;
     this.attempt = attempt;

@@ -179,6 +179,22 @@ test(
 );
 
 test(
+  "the error of a run whose node failed in another run leads to what was thrown",
+  tests.scope(async (scope) => {
+    const app = await scope.running({ tasks: [fail] });
+    const wf = new Workflow("outer");
+    const sub = new Workflow("inner");
+    sub.map(fail, ["deep down"]);
+    wf.run(sub);
+    const error = await rejection((await app.submit(wf)).result()) as WorkflowFailedError;
+    const inner = error.failures[0]!.cause as WorkflowFailedError;
+    const innermost = inner.failures[0]!.cause as WorkflowFailedError;
+    assert.is(innermost.failures[0]!.remoteMessage, "deep down");
+    assert.is(innermost.failures[0]!.cause, undefined);
+  }),
+);
+
+test(
   "every attempt of a node can be looked at: when, where, and how it ended",
   tests.scope(async (scope) => {
     const app = await scope.open();
