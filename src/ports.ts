@@ -55,7 +55,8 @@ export interface Facts {
 
 export interface TaskAddress {
   readonly queue: string;
-  readonly priority: number;
+  /** Its priority, or its key if it is limited: see src/core/lanes.ts. */
+  readonly lane: string;
   readonly workflow: string;
   readonly node: number;
   readonly attempt: number;
@@ -80,6 +81,8 @@ export interface TaskDelivery extends Delivery {
   readonly subject: string;
   /** When it was queued, nanoseconds since 1970 by the server's clock, as text. */
   readonly sentNs: string;
+  /** It begins to run. Messages of limited lanes count as wanted ones only from then on. */
+  begin(): void;
 }
 
 export interface TickDelivery extends Delivery {
@@ -94,18 +97,32 @@ export interface Intake {
   close(): Promise<void>;
 }
 
+export interface TakeOptions {
+  readonly queues: readonly string[];
+  /** How many of the messages wanted at a time are only to be held ready. */
+  readonly ahead: number;
+}
+
 /** The queue of task messages. */
 export interface Tasks {
   /** "exists": this attempt is in the queue already. */
-  publish(address: TaskAddress, data: Uint8Array): Promise<"created" | "exists">;
+  publish(
+    address: TaskAddress,
+    data: Uint8Array,
+    /** In a limited lane: how many of it may be handed out at the same time; absent: any number. The latest call holds. */
+    most?: number,
+  ): Promise<"created" | "exists">;
   /** Takes back a workflow's (a node's) task messages. */
   withdraw(workflow: string, node?: number): Promise<void>;
   /** Whether this attempt's message is in the queue, waiting or handed out. */
   has(address: TaskAddress): Promise<boolean>;
   /** The messages of a workflow that are in the queue. */
   list(workflow: string): Promise<TaskAddress[]>;
-  /** Hands out messages of these queues. A message not extended within `leaseMs` is handed out again. */
-  take(queues: readonly string[], onTask: (task: TaskDelivery) => void): Promise<Intake>;
+  /**
+   * Hands out messages of these queues. A message not extended within `leaseMs` is handed out again. Messages of limited
+   * lanes may come without being wanted; one that cannot run soon is to be given back, for others.
+   */
+  take(options: TakeOptions, onTask: (task: TaskDelivery) => void): Promise<Intake>;
   /** How long a message is held without `extend`. */
   readonly leaseMs: number;
 }

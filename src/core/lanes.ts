@@ -31,13 +31,64 @@ export interface LanePolicy {
   readonly key: string;
   /** Attempts at the same time. */
   readonly max?: number;
-  readonly rate?: { readonly max: number; readonly perMs: number };
+  readonly rate?: Rate;
 }
+
+/** At most `max` starts in any `perMs`. */
+export interface Rate {
+  readonly max: number;
+  readonly perMs: number;
+}
+
+/** Of a task that says nothing, and of every limited one. */
+export const DEFAULT_PRIORITY = 5;
 
 /** A consumer's name has the lane and the queue in it. */
 const LONGEST_KEY = 48;
 const DAY_MS = 86_400_000;
 const MOST = 10_000;
+
+/** What a lane's name says. */
+export type LaneKind =
+  /** One priority; handed out without a limit. */
+  | { readonly is: "priority"; readonly priority: number }
+  /** One key: at most so many of its messages are with workers at the same time. */
+  | { readonly is: "shared"; readonly key: string }
+  /** One key whose attempts begin at a limited rate; perhaps also so many at the same time. */
+  | { readonly is: "rated"; readonly key: string };
+
+/** What the name of a lane looks like, as part of a regular expression. */
+export const LANE_PATTERN: string = `p\\d|[cr]-[\\w-]{1,${LONGEST_KEY}}`;
+
+/** The lane of an attempt. The latest limit of a key holds; it is kept for each queue by itself. */
+export function laneFor(
+  { priority, limit }: { readonly priority: number; readonly limit?: LanePolicy },
+): string {
+  if (limit === undefined) return `p${priority}`;
+  return `${limit.rate === undefined ? "c" : "r"}-${limit.key}`;
+}
+
+/** @param lane a name that {@link LANE_PATTERN} matches. */
+export function laneKind(lane: string): LaneKind {
+  switch (lane[0]) {
+    case "c":
+      return { is: "shared", key: lane.slice(2) };
+    case "r":
+      return { is: "rated", key: lane.slice(2) };
+    default:
+      return { is: "priority", priority: Number(lane.slice(1)) };
+  }
+}
+
+/** From 0 to 9. Limited lanes have no priorities inside: they are as urgent as a task that names none. */
+export function urgencyOf(lane: string): number {
+  const kind = laneKind(lane);
+  return kind.is === "priority" ? kind.priority : DEFAULT_PRIORITY;
+}
+
+export function isLimited(lane: string): boolean {
+  return laneKind(lane).is !== "priority";
+}
 
 /** @throws {InvalidOptionError} */
 export function limitOf(
@@ -119,7 +170,17 @@ export function limitFlaw(value: unknown): string | undefined {
   if (!isKey(key)) return "key";
   if (max !== undefined && !(isCount(max, MOST) && max >= 1)) return "max";
   if (rate === undefined) return max === undefined ? "max" : undefined;
-  const { max: most, perMs } = (rate ?? {}) as { max?: unknown; perMs?: unknown };
-  if (!(isCount(most, MOST) && most >= 1)) return "rate.max";
-  return isCount(perMs, DAY_MS) && perMs >= 1 ? undefined : "rate.perMs";
+  const flaw = rateFlaw(rate);
+  return flaw === undefined ? undefined : `rate.${flaw}`;
+}
+
+function rateFlaw(value: unknown): keyof Rate | undefined {
+  const { max, perMs } = (value ?? {}) as Partial<Record<keyof Rate, unknown>>;
+  if (!(isCount(max, MOST) && max >= 1)) return "max";
+  return isCount(perMs, DAY_MS) && perMs >= 1 ? undefined : "perMs";
+}
+
+/** A rate as it stands in a task message; undefined when it is none. */
+export function readRate(value: unknown): Rate | undefined {
+  return rateFlaw(value) === undefined ? value as Rate : undefined;
 }

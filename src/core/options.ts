@@ -3,7 +3,14 @@ import { type Duration, durationMs } from "./duration.ts";
 import { InvalidOptionError, PayloadTooLargeError } from "./errors.ts";
 import { checkId, isId, quote } from "./ids.ts";
 import { exactJson } from "./json.ts";
-import { type LanePolicy, limitFlaw, limitOf, type RateLimit, type SharedLimit } from "./lanes.ts";
+import {
+  DEFAULT_PRIORITY,
+  type LanePolicy,
+  limitFlaw,
+  limitOf,
+  type RateLimit,
+  type SharedLimit,
+} from "./lanes.ts";
 import { isCount, LIMITS } from "./limits.ts";
 import { type RetryOptions, type RetryPolicy, retryPolicy, retryPolicyFlaw } from "./retry.ts";
 
@@ -93,7 +100,6 @@ const SIGNATURE_OPTIONS = [...TASK_OPTIONS, "countdown", "eta", "expires", "payl
 const RETRY_OPTIONS = ["max", "backoff", "base", "cap", "jitter", "on", "notOn"];
 
 export const DEFAULT_QUEUE = "default";
-export const DEFAULT_PRIORITY = 5;
 
 /** @returns what `options` says. @throws {InvalidOptionError} for an unknown option or a bad value. */
 export function checkTaskOptions<T extends TaskOptions>(options: T): T {

@@ -7,6 +7,7 @@ import type { RecordedFailure } from "./errors.ts";
 import { isCount, LIMITS } from "./limits.ts";
 import type { Control, FinalState, WorkflowState } from "./fact.ts";
 import { isId } from "./ids.ts";
+import { type Rate, readRate } from "./lanes.ts";
 import type { Counts } from "./node_state.ts";
 import { isSealed } from "./sealing.ts";
 
@@ -299,6 +300,8 @@ export interface MessageExtras {
   readonly expiresAt?: number;
   /** When the run was submitted, if inputs are left to be read: tells apart runs that had the same id, one after the other. */
   readonly submittedAt?: number;
+  /** How fast attempts of its lane may begin. */
+  readonly rate?: Rate;
   /** Failures that the arguments take. */
   readonly failures?: readonly NamedFailure[];
   readonly summary?: SummaryHead;
@@ -359,6 +362,8 @@ export interface TaskMessage {
   readonly expiresAt?: number;
   /** When the run was submitted, if there are inputs to be read. */
   readonly submittedAt?: number;
+  /** How fast attempts of its lane may begin. */
+  readonly rate?: Rate;
   readonly failures: readonly NamedFailure[];
   readonly summary?: SummaryHead;
 }
@@ -373,6 +378,7 @@ export function readTaskMessage(data: Uint8Array): ReadTaskMessage {
   const record = parseRecord(data);
   const { v, signature, workflow, cleanup, results, attempts } = record ?? {};
   const { expiresAt, submittedAt, failures, summary } = record ?? {};
+  const rate = readRate(record?.["rate"]);
   if (typeof v === "number" && v > RECORD_VERSION) return { is: "newer", version: v };
   if (v !== RECORD_VERSION || !isObject(signature)) return { is: "unreadable" };
   const { name, payload, depth } = isObject(workflow) ? workflow : {};
@@ -390,6 +396,7 @@ export function readTaskMessage(data: Uint8Array): ReadTaskMessage {
       attempts: isObject(attempts) ? attempts as Record<string, number> : {},
       ...(isMoment(expiresAt) ? { expiresAt } : {}),
       ...(isMoment(submittedAt) ? { submittedAt } : {}),
+      ...(rate === undefined ? {} : { rate }),
       failures: Array.isArray(failures) ? failures.filter(isNamedFailure) : [],
       ...(isObject(summary) ? { summary: summary as unknown as SummaryHead } : {}),
     },

@@ -1,4 +1,5 @@
 /** The memory adapter as a whole: all ports in one process, for tests. Nothing outlives it. */
+import { laneKind, urgencyOf } from "../core/lanes.ts";
 import { TICK } from "../core/records.ts";
 import type { Codec } from "../core/sealing.ts";
 import type { Clock, Log, Ports, Random, TaskAddress, Tasks, Ticks } from "../ports.ts";
@@ -6,7 +7,7 @@ import { MemoryBlobs } from "./blobs.ts";
 import { MemoryFacts } from "./facts.ts";
 import { filterOf } from "./filter.ts";
 import { MemoryHints } from "./hints.ts";
-import { MemoryQueue } from "./queue.ts";
+import { type MemoryLane, MemoryQueue, type Place } from "./queue.ts";
 import { MemoryViews } from "./views.ts";
 
 export interface MemoryOptions {
@@ -42,14 +43,14 @@ export function memoryPorts(
   };
 }
 
-const keyOf = ({ queue, priority, workflow, node, attempt }: TaskAddress) =>
-  `${queue}.${priority}.${workflow}.${node}.${attempt}`;
+const keyOf = ({ queue, lane, workflow, node, attempt }: TaskAddress) =>
+  `${queue}.${lane}.${workflow}.${node}.${attempt}`;
 
 function addressOf(key: string): TaskAddress {
-  const [queue, priority, workflow, node, attempt] = key.split(".");
+  const [queue, lane, workflow, node, attempt] = key.split(".");
   return {
     queue: queue!,
-    priority: Number(priority),
+    lane: lane!,
     workflow: workflow!,
     node: Number(node),
     attempt: Number(attempt),
@@ -57,10 +58,23 @@ function addressOf(key: string): TaskAddress {
 }
 
 function memoryTasks(queue: MemoryQueue): Tasks {
+  const lanes = new Map<string, MemoryLane>();
+  const placeOf = ({ queue, lane }: TaskAddress, most = Infinity): Place => {
+    const urgency = urgencyOf(lane);
+    const { is } = laneKind(lane);
+    if (is === "priority") return { urgency };
+    const name = `${queue}.${lane}`;
+    const shared = lanes.get(name) ?? { most, out: 0, isRated: is === "rated" };
+    shared.most = most;
+    lanes.set(name, shared);
+    return { urgency, lane: shared };
+  };
   return {
     leaseMs: queue.leaseMs,
-    publish: (address, data) =>
-      Promise.resolve(queue.add(keyOf(address), data, address.priority) ? "created" : "exists"),
+    publish: (address, data, most) =>
+      Promise.resolve(
+        queue.add(keyOf(address), data, placeOf(address, most)) ? "created" : "exists",
+      ),
     withdraw: (workflow, node) =>
       Promise.resolve(queue.remove(filterOf(`*.*.${workflow}.${node ?? "*"}.*`))),
     has: (address) => Promise.resolve(queue.has(keyOf(address))),
@@ -68,15 +82,19 @@ function memoryTasks(queue: MemoryQueue): Tasks {
       Promise.resolve(
         queue.keys().map(addressOf).filter((address) => address.workflow === workflow),
       ),
-    take: (queues, onTask) =>
+    take: ({ queues, ahead }, onTask) =>
       Promise.resolve(
-        queue.take((key) => queues.includes(addressOf(key).queue), (delivery) =>
-          onTask({
-            ...delivery,
-            subject: delivery.key,
-            address: addressOf(delivery.key),
-            sentNs: `${delivery.queuedAt}000000`,
-          })),
+        queue.take(
+          (key) => queues.includes(addressOf(key).queue),
+          (delivery) =>
+            onTask({
+              ...delivery,
+              subject: delivery.key,
+              address: addressOf(delivery.key),
+              sentNs: `${delivery.queuedAt}000000`,
+            }),
+          ahead,
+        ),
       ),
   };
 }

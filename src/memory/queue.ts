@@ -1,6 +1,7 @@
 /**
  * A queue as JetStream's work queues are for the engine: one message for each key; a message is handed to one taker, and
  * comes back when it is given back or its lease runs out. Answers to a message that was replaced or removed do nothing.
+ * Limited lanes are as in src/nats/lanes.ts: no more than their limit is out, and a taker without slots holds one message.
  */
 import type { Cancel, Clock, Delivery, Intake } from "../ports.ts";
 
@@ -8,19 +9,41 @@ interface Message {
   readonly key: string;
   readonly data: Uint8Array;
   readonly urgency: number;
+  readonly lane: MemoryLane | undefined;
   readonly order: number;
   readonly queuedAt: number;
   deliveries: number;
   /** While it is held or delayed. */
   cancelReturn: Cancel | undefined;
+  isOut: boolean;
+}
+
+/** What limited messages share. */
+export interface MemoryLane {
+  most: number;
+  /** Handed out and not settled. */
+  out: number;
+  /** A taker has one of them that has not begun, at most. */
+  readonly isRated: boolean;
+}
+
+export interface Place {
+  readonly urgency: number;
+  readonly lane?: MemoryLane;
 }
 
 interface Taker {
   readonly accepts: (key: string) => boolean;
   readonly call: (delivery: QueueDelivery) => void;
   wanted: number;
-  open: boolean;
+  /** How many of those wanted are only to be held ready. */
+  readonly ahead: number;
+  /** Messages of limited lanes that it has and that have not begun. */
+  readonly unbegun: Set<Message>;
 }
+
+/** How long a message of a limited lane that found no slot is not handed out. */
+const REST_MS = 1_000;
 
 export class MemoryQueue {
   readonly #clock: Clock;
@@ -30,6 +53,7 @@ export class MemoryQueue {
   readonly #waiting: Message[] = [];
   readonly #takers: Taker[] = [];
   #order = 0;
+  #hasLimited = false;
   #handing = false;
 
   constructor(clock: Clock, leaseMs: number) {
@@ -38,18 +62,21 @@ export class MemoryQueue {
   }
 
   /** Returns false, and changes nothing, when the key has a message. */
-  add(key: string, data: Uint8Array, urgency = 0): boolean {
+  add(key: string, data: Uint8Array, { urgency, lane }: Place = { urgency: 0 }): boolean {
     if (this.#messages.has(key)) return false;
     const message: Message = {
       key,
       data,
       urgency,
+      lane,
       order: this.#order++,
       queuedAt: this.#clock.now(),
       deliveries: 0,
       cancelReturn: undefined,
+      isOut: false,
     };
     this.#messages.set(key, message);
+    this.#hasLimited ||= lane !== undefined;
     this.#wait(message);
     return true;
   }
@@ -73,8 +100,12 @@ export class MemoryQueue {
     return [...this.#messages.keys()];
   }
 
-  take(accepts: (key: string) => boolean, call: (delivery: QueueDelivery) => void): Intake {
-    const taker: Taker = { accepts, call, wanted: 0, open: true };
+  take(
+    accepts: (key: string) => boolean,
+    call: (delivery: QueueDelivery) => void,
+    ahead = 0,
+  ): Intake {
+    const taker: Taker = { accepts, call, wanted: 0, ahead, unbegun: new Set() };
     this.#takers.push(taker);
     return {
       want: (count) => {
@@ -82,7 +113,6 @@ export class MemoryQueue {
         this.#handSoon();
       },
       close: () => {
-        taker.open = false;
         this.#takers.splice(this.#takers.indexOf(taker), 1);
         return Promise.resolve();
       },
@@ -92,6 +122,7 @@ export class MemoryQueue {
   #wait(message: Message): void {
     message.cancelReturn?.();
     message.cancelReturn = undefined;
+    this.#comeIn(message);
     let at = this.#waiting.length;
     while (at > 0 && comesBefore(message, this.#waiting[at - 1]!)) at--;
     this.#waiting.splice(at, 0, message);
@@ -112,21 +143,39 @@ export class MemoryQueue {
     let i = 0;
     while (i < this.#waiting.length) {
       const message = this.#waiting[i]!;
-      const at = this.#takers.findIndex((taker) => taker.wanted > 0 && taker.accepts(message.key));
+      // Only messages of limited lanes may come unwanted.
+      if (!this.#hasLimited && !this.#takers.some(({ wanted }) => wanted > 0)) return;
+      const at = this.#takers.findIndex((taker) =>
+        taker.accepts(message.key) && mayHave(taker, message)
+      );
       const taker = this.#takers[at];
       if (taker === undefined) {
-        if (!this.#takers.some(({ wanted }) => wanted > 0)) return;
         i++;
         continue;
       }
       // In turn: the next message goes to another one.
       this.#takers.push(...this.#takers.splice(at, 1));
       this.#waiting.splice(i, 1);
-      taker.wanted--;
+      if (message.lane === undefined) taker.wanted--;
+      else taker.unbegun.add(message);
       message.deliveries++;
+      this.#goOut(message);
       this.#hold(message);
-      taker.call(this.#delivery(message));
+      taker.call(this.#delivery(message, taker));
     }
+  }
+
+  #goOut(message: Message): void {
+    if (message.lane !== undefined) message.lane.out++;
+    message.isOut = true;
+  }
+
+  #comeIn(message: Message): void {
+    if (!message.isOut) return;
+    message.isOut = false;
+    if (message.lane === undefined) return;
+    message.lane.out--;
+    this.#handSoon();
   }
 
   #hold(message: Message): void {
@@ -136,12 +185,13 @@ export class MemoryQueue {
 
   #forget(message: Message): void {
     message.cancelReturn?.();
+    this.#comeIn(message);
     if (this.#messages.get(message.key) === message) this.#messages.delete(message.key);
     const at = this.#waiting.indexOf(message);
     if (at !== -1) this.#waiting.splice(at, 1);
   }
 
-  #delivery(message: Message): QueueDelivery {
+  #delivery(message: Message, taker: Taker): QueueDelivery {
     const ifCurrent = (act: () => void) => {
       if (this.#messages.get(message.key) === message && !this.#waiting.includes(message)) act();
     };
@@ -150,14 +200,23 @@ export class MemoryQueue {
       data: message.data,
       deliveries: message.deliveries,
       queuedAt: message.queuedAt,
+      begin: () => {
+        if (taker.unbegun.delete(message)) taker.wanted--;
+        this.#handSoon();
+      },
       ack: () => {
+        taker.unbegun.delete(message);
         if (this.#messages.get(message.key) === message) this.#forget(message);
       },
-      giveBack: (delayMs = 0) =>
+      giveBack: (delayMs = 0) => {
+        const restMs = taker.unbegun.delete(message) ? REST_MS : 0;
         ifCurrent(() => {
           message.cancelReturn?.();
-          message.cancelReturn = this.#clock.after(delayMs, () => this.#wait(message));
-        }),
+          this.#comeIn(message);
+          const afterMs = Math.max(delayMs, restMs);
+          message.cancelReturn = this.#clock.after(afterMs, () => this.#wait(message));
+        });
+      },
       extend: () => ifCurrent(() => this.#hold(message)),
     };
   }
@@ -167,6 +226,20 @@ export interface QueueDelivery extends Delivery {
   readonly key: string;
   /** Milliseconds since 1970. */
   readonly queuedAt: number;
+  begin(): void;
+}
+
+function mayHave({ wanted, ahead, unbegun }: Taker, { lane }: Message): boolean {
+  if (lane === undefined) return wanted > 0;
+  if (lane.out >= lane.most) return false;
+  const waiting = [...unbegun].filter((other) =>
+    lane.isRated ? other.lane === lane : isShared(other)
+  );
+  return waiting.length < (lane.isRated ? 1 : Math.max(1, wanted - ahead));
+}
+
+function isShared({ lane }: Message): boolean {
+  return lane !== undefined && !lane.isRated;
 }
 
 function comesBefore(a: Message, b: Message): boolean {

@@ -18,6 +18,8 @@ export const CODE = {
   jetStreamOff: 10039,
   jetStreamOffForAccount: 10076,
   streamNotFound: 10059,
+  /** With another configuration. */
+  consumerExists: 10148,
   /** The subject has a message already: what "expected last sequence 0" is answered with. */
   wrongLastSequence: 10071,
   /** Messages, messages per subject or bytes: with an expected sequence it is never the subject. */

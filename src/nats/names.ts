@@ -1,4 +1,5 @@
 /** How everything is called on the server: streams, consumers, subjects. Written and read here only. */
+import { isLimited, LANE_PATTERN } from "../core/lanes.ts";
 import type { TaskAddress } from "../ports.ts";
 
 export interface Names {
@@ -36,31 +37,41 @@ export function namesIn(namespace: string): Names {
   };
 }
 
-/** The lane of a priority. */
-export const laneOf = (priority: number): string => `p${priority}`;
-
-/** A lane's consumer. The lane comes first: it has a fixed form, and a queue may contain anything an id may. */
-export const laneConsumer = (queue: string, lane: string): string => `${lane}-${queue}`;
+/** A lane's consumer. Keys and queues may contain anything an id may: what stands between them must be something else. */
+export const laneConsumer = (queue: string, lane: string): string =>
+  isLimited(lane) ? `${lane}=${queue}` : `${lane}-${queue}`;
 
 export interface Lane {
   readonly queue: string;
   readonly lane: string;
+  /** How many of its messages may be with workers at once; undefined: any number. */
+  readonly most?: number;
 }
 
 export function parseLaneConsumer(name: string): Lane | undefined {
-  const match = /^(p\d)-(.+)$/.exec(name);
+  const match = LANE_CONSUMER.exec(name);
   return match === null ? undefined : { lane: match[1]!, queue: match[2]! };
+}
+
+const LANE = new RegExp(`^(?:${LANE_PATTERN})$`);
+const LANE_CONSUMER = new RegExp(`^(p\\d(?=-)|[cr]-[\\w-]+(?==))[-=]([\\w-]{1,64})$`);
+
+/** Whether `text`, from wherever it comes, is a lane's name. */
+export function isLane(text: string): boolean {
+  return LANE.test(text);
 }
 
 export function taskSubject(
   names: Names,
-  { queue, priority, workflow, node, attempt }: TaskAddress,
+  { queue, lane, workflow, node, attempt }: TaskAddress,
 ): string {
-  return `${names.taskPrefix}${queue}.${laneOf(priority)}.${workflow}.${node}.${attempt}`;
+  return `${names.taskPrefix}${queue}.${lane}.${workflow}.${node}.${attempt}`;
 }
 
-/** Queue, priority, workflow, node, attempt: what follows the prefix in a task's subject. */
-const TASK = /^([\w-]{1,64})\.p(\d)\.([\w-]{1,64})\.(\d{1,9})\.(\d{1,9})$/;
+/** Queue, lane, workflow, node, attempt: what follows the prefix in a task's subject. */
+const TASK = new RegExp(
+  `^([\\w-]{1,64})\\.(${LANE_PATTERN})\\.([\\w-]{1,64})\\.(\\d{1,9})\\.(\\d{1,9})$`,
+);
 
 export function parseTaskSubject(names: Names, subject: string): TaskAddress | undefined {
   const match = subject.startsWith(names.taskPrefix)
@@ -69,7 +80,7 @@ export function parseTaskSubject(names: Names, subject: string): TaskAddress | u
   if (match === null) return undefined;
   return {
     queue: match[1]!,
-    priority: Number(match[2]),
+    lane: match[2]!,
     workflow: match[3]!,
     node: Number(match[4]),
     attempt: Number(match[5]),

@@ -5,6 +5,7 @@
 import {
   AckPolicy,
   type ConsumerConfig,
+  type ConsumerInfo,
   DeliverPolicy,
   DiscardPolicy,
   type JetStreamManager,
@@ -15,7 +16,7 @@ import {
 } from "@nats-io/jetstream";
 import { ConfigMismatchError } from "../core/errors.ts";
 import { CODE, hasCode, translate } from "./errors.ts";
-import { laneConsumer, type Names } from "./names.ts";
+import { type Lane, laneConsumer, type Names } from "./names.ts";
 
 export interface StorageOptions {
   /** Copies of everything, in a cluster: 1, 3 or 5. @default 1 */
@@ -115,13 +116,15 @@ export function tickConsumerConfig(names: Names, leaseMs: number): Wanted<Consum
   return pullConfig(names.tickConsumer, `${names.tickPrefix}>`, leaseMs);
 }
 
+/** @param lane.most how many of its messages may be with workers at once; undefined: any number. */
 export function laneConfig(
   names: Names,
-  queue: string,
-  lane: string,
+  { queue, lane, most }: Lane,
   leaseMs: number,
 ): Wanted<ConsumerConfig> {
-  return pullConfig(laneConsumer(queue, lane), `${names.taskPrefix}${queue}.${lane}.>`, leaseMs);
+  const filter = `${names.taskPrefix}${queue}.${lane}.>`;
+  const config = pullConfig(laneConsumer(queue, lane), filter, leaseMs);
+  return most === undefined ? config : { ...config, max_ack_pending: most };
 }
 
 /** @throws {ConfigMismatchError} naming the first field that differs. */
@@ -149,15 +152,64 @@ export async function ensureConsumer(
   try {
     const actual = await existing(() => jsm.consumers.info(stream, name), CODE.consumerNotFound);
     const { config } = actual ?? await jsm.consumers.add(stream, wanted);
-    compare(`Consumer ${name} of ${stream}`, {
-      ...wanted,
-      backoff: undefined,
-      inactive_threshold: 0,
-      headers_only: false,
-    }, config);
+    compareConsumer(stream, wanted, config);
   } catch (error) {
     throw translate(`set up consumer ${name}`, error);
   }
+}
+
+/**
+ * The consumer of a limited lane. One that exists with another limit is as good: whoever queues into the lane changes it.
+ * @returns the limit it had, if it was changed.
+ * @throws {ConfigMismatchError} naming the first other field that differs.
+ */
+export async function ensureLimitedConsumer(
+  jsm: JetStreamManager,
+  stream: string,
+  wanted: Wanted<ConsumerConfig>,
+  { mayChange }: { mayChange: boolean },
+): Promise<number | undefined> {
+  const name = wanted.durable_name!;
+  try {
+    const actual = await existing(() => jsm.consumers.info(stream, name), CODE.consumerNotFound);
+    const { config } = actual ?? await addOrGet(jsm, stream, wanted);
+    const { max_ack_pending } = config;
+    compareConsumer(stream, { ...wanted, max_ack_pending }, config);
+    if (!mayChange || max_ack_pending === wanted.max_ack_pending) return undefined;
+    await jsm.consumers.update(stream, name, { max_ack_pending: wanted.max_ack_pending! });
+    return max_ack_pending;
+  } catch (error) {
+    throw translate(`set up consumer ${name}`, error);
+  }
+}
+
+/** Somebody may make it at the same moment, with another limit: the server then refuses this one. */
+async function addOrGet(
+  jsm: JetStreamManager,
+  stream: string,
+  wanted: Wanted<ConsumerConfig>,
+): Promise<ConsumerInfo> {
+  try {
+    return await jsm.consumers.add(stream, wanted);
+  } catch (error) {
+    if (hasCode(error, CODE.consumerExists)) {
+      return jsm.consumers.info(stream, wanted.durable_name!);
+    }
+    throw error;
+  }
+}
+
+function compareConsumer(
+  stream: string,
+  wanted: Wanted<ConsumerConfig>,
+  actual: ConsumerConfig,
+): void {
+  compare(`Consumer ${wanted.durable_name} of ${stream}`, {
+    ...wanted,
+    backoff: undefined,
+    inactive_threshold: 0,
+    headers_only: false,
+  }, actual);
 }
 
 async function existing<T>(ask: () => Promise<T>, notFound: number): Promise<T | undefined> {

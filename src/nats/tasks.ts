@@ -1,27 +1,39 @@
 /**
- * The queue of task messages. Every priority of a queue is a lane: a subject of its own and a durable consumer that all
- * workers share, made when it is first used. Whoever queues into a new lane tells the workers.
+ * The queue of task messages. Every priority of a queue is a lane, and so is every key of limited tasks: a subject of its
+ * own and a durable consumer that all workers share, made when it is first used. The server keeps the limit of a lane:
+ * it hands out no more while that many messages are unacknowledged. Whoever queues into a lane that is new, or whose
+ * limit has changed, tells the workers.
  */
-import type { Intake, TaskAddress, TaskDelivery, Tasks } from "../ports.ts";
-import { DEFAULT_PRIORITY } from "../core/options.ts";
+import type { ConsumerConfig } from "@nats-io/jetstream";
+import { DEFAULT_PRIORITY, isLimited, laneFor } from "../core/lanes.ts";
+import type { Intake, TakeOptions, TaskAddress, TaskDelivery, Tasks } from "../ports.ts";
 import { CODE, translate } from "./errors.ts";
 import { Lanes } from "./lanes.ts";
 import {
   type Lane,
   laneConsumer,
-  laneOf,
+  type Names,
   parseLaneConsumer,
   parseTaskSubject,
   taskSubject,
 } from "./names.ts";
-import { ensureConsumer, laneConfig } from "./setup.ts";
+import { ensureConsumer, ensureLimitedConsumer, laneConfig } from "./setup.ts";
 import type { Link } from "./link.ts";
+
+/** Another process may have changed the limit of a lane: how long this one trusts what it knows. */
+const LOOK_AGAIN_MS = 10_000;
+
+/** Monotonic time of the last look. */
+interface OpenLane {
+  readonly most: number | undefined;
+  readonly at: number;
+}
 
 export class NatsTasks implements Tasks {
   /** Lanes that are being made. */
   readonly #opening = new Map<string, Promise<void>>();
-  /** Lanes known to be there. */
-  readonly #open = new Set<string>();
+  /** Lanes known to be there, with the limit this process gave them. */
+  readonly #open = new Map<string, OpenLane>();
   readonly leaseMs: number;
 
   readonly #link: Link;
@@ -31,13 +43,18 @@ export class NatsTasks implements Tasks {
     this.leaseMs = leaseMs;
   }
 
-  publish(address: TaskAddress, data: Uint8Array): Promise<"created" | "exists"> {
-    const lane = laneOf(address.priority);
+  publish(
+    address: TaskAddress,
+    data: Uint8Array,
+    most?: number,
+  ): Promise<"created" | "exists"> {
+    const { queue, lane } = address;
     const subject = taskSubject(this.#link.names, address);
-    if (this.#open.has(laneConsumer(address.queue, lane))) {
+    const opened = most === undefined ? { queue, lane } : { queue, lane, most };
+    if (this.#isOpen(opened)) {
       return this.#link.requests.publishOnce("queue a task", subject, data);
     }
-    return this.#openLane(address.queue, lane, { tell: true })
+    return this.#openLane(opened, { tell: true })
       .then(() => this.#link.requests.publishOnce("queue a task", subject, data));
   }
 
@@ -77,52 +94,95 @@ export class NatsTasks implements Tasks {
     );
   }
 
-  async take(queues: readonly string[], onTask: (task: TaskDelivery) => void): Promise<Intake> {
-    await Promise.all(
-      queues.map((queue) => this.#openLane(queue, laneOf(DEFAULT_PRIORITY), { tell: false })),
-    );
+  async take(
+    { queues, ahead }: TakeOptions,
+    onTask: (task: TaskDelivery) => void,
+  ): Promise<Intake> {
+    const lane = laneFor({ priority: DEFAULT_PRIORITY });
+    await Promise.all(queues.map((queue) => this.#openLane({ queue, lane }, { tell: false })));
     const lanes = new Lanes(this.#link.nc, this.#link.clock, this.#link.log, {
       names: this.#link.names,
       queues,
+      ahead,
       listLanes: () => this.#listLanes(queues),
-      restoreLane: ({ queue, lane }) => this.#ensureLane(queue, lane),
+      lookAtLane: (lane) => this.#lookAtLane(lane),
+      restoreLane: async (lane) => void await this.#ensureLane(lane, { mayChange: false }),
       onTask,
     });
     await lanes.open();
     return lanes;
   }
 
-  /** Makes the lane's consumer if need be, once. */
-  #openLane(queue: string, lane: string, { tell }: { tell: boolean }): Promise<void> {
-    const name = laneConsumer(queue, lane);
-    if (this.#open.has(name)) return Promise.resolve();
-    let opening = this.#opening.get(name);
+  #isOpen({ queue, lane, most }: Lane): boolean {
+    const open = this.#open.get(laneConsumer(queue, lane));
+    if (open === undefined || !isLimited(lane)) return open !== undefined;
+    return open.most === most && this.#link.clock.monotonic() - open.at < LOOK_AGAIN_MS;
+  }
+
+  /** Makes the lane's consumer if need be, once, and gives it its limit. */
+  #openLane(lane: Lane, { tell }: { tell: boolean }): Promise<void> {
+    if (this.#isOpen(lane)) return Promise.resolve();
+    const name = laneConsumer(lane.queue, lane.lane);
+    const key = `${name} ${lane.most ?? ""}`;
+    let opening = this.#opening.get(key);
     if (opening === undefined) {
-      opening = this.#ensureLane(queue, lane)
-        .then(() => {
-          this.#open.add(name);
-          if (tell) this.#link.nc.publish(`${this.#link.names.eventPrefix}lane.${queue}`, lane);
+      const isKnown = this.#open.get(name)?.most === lane.most && this.#open.has(name);
+      opening = this.#ensureLane(lane, { mayChange: true })
+        .then(({ changed }) => {
+          this.#open.set(name, { most: lane.most, at: this.#link.clock.monotonic() });
+          if (tell && (changed || !isKnown)) this.#tell(lane);
         })
-        .finally(() => this.#opening.delete(name));
-      this.#opening.set(name, opening);
+        .finally(() => this.#opening.delete(key));
+      this.#opening.set(key, opening);
     }
     return opening;
   }
 
-  async #ensureLane(queue: string, lane: string): Promise<void> {
-    await ensureConsumer(
-      this.#link.jsm,
-      this.#link.names.tasksStream,
-      laneConfig(this.#link.names, queue, lane, this.leaseMs),
+  #tell({ queue, lane }: Lane): void {
+    this.#link.nc.publish(`${this.#link.names.eventPrefix}lane.${queue}`, lane);
+  }
+
+  async #ensureLane(
+    lane: Lane,
+    { mayChange }: { mayChange: boolean },
+  ): Promise<{ changed: boolean }> {
+    const { jsm, names, log, patience } = this.#link;
+    const config = laneConfig(names, lane, this.leaseMs);
+    if (!isLimited(lane.lane)) {
+      await ensureConsumer(jsm, names.tasksStream, config);
+      return { changed: false };
+    }
+    const was = await patience.with(
+      `open lane ${lane.lane} of queue ${lane.queue}`,
+      () => ensureLimitedConsumer(jsm, names.tasksStream, config, { mayChange }),
     );
+    if (was === undefined) return { changed: false };
+    const [from, to] = [was, config.max_ack_pending!].map((most) => most === -1 ? "none" : most);
+    log("info", `the limit of lane ${lane.lane} of queue ${lane.queue} is ${to} now; was ${from}`);
+    return { changed: true };
   }
 
   async #listLanes(queues: readonly string[]): Promise<Lane[]> {
     const lanes: Lane[] = [];
-    for await (const { name } of this.#link.jsm.consumers.list(this.#link.names.tasksStream)) {
+    for await (const { name, config } of this.#link.jsm.consumers.list(this.#names.tasksStream)) {
       const lane = parseLaneConsumer(name);
-      if (lane !== undefined && queues.includes(lane.queue)) lanes.push(lane);
+      if (lane !== undefined && queues.includes(lane.queue)) lanes.push(withLimit(lane, config));
     }
     return lanes;
   }
+
+  /** The lane as it is now: its limit may have changed. */
+  async #lookAtLane({ queue, lane }: Lane): Promise<Lane> {
+    const name = laneConsumer(queue, lane);
+    const { config } = await this.#link.jsm.consumers.info(this.#names.tasksStream, name);
+    return withLimit({ queue, lane }, config);
+  }
+
+  get #names(): Names {
+    return this.#link.names;
+  }
+}
+
+function withLimit({ queue, lane }: Lane, { max_ack_pending: most = -1 }: ConsumerConfig): Lane {
+  return most >= 1 ? { queue, lane, most } : { queue, lane };
 }

@@ -19,6 +19,7 @@ import {
   outcomeKey,
   parseKey,
 } from "../core/keys.ts";
+import { laneFor } from "../core/lanes.ts";
 import { LIMITS } from "../core/limits.ts";
 import { factOf } from "../core/recorded.ts";
 import {
@@ -464,7 +465,8 @@ export class Conductor {
     const message = this.#messages.write(node, attempt, this.#scheduler, expiresAt);
     this.#sent.set(node, { attempt, at: this.#ports.clock.monotonic(), expiresAt });
     if (expiresAt !== undefined) this.#due.push({ at: lookAt(expiresAt), node, attempt });
-    this.#follow(this.#ports.tasks.publish(this.#address(node, attempt), message));
+    const most = policyOfNode(this.definition, node).limit?.max;
+    this.#follow(this.#ports.tasks.publish(this.#address(node, attempt), message, most));
   }
 
   #follow(write: Promise<unknown>): void {
@@ -479,8 +481,9 @@ export class Conductor {
   }
 
   #address(node: number, attempt: number): TaskAddress {
-    const { queue, priority } = policyOfNode(this.definition, node);
-    return { queue, priority, workflow: this.workflow, node, attempt };
+    const policy = policyOfNode(this.definition, node);
+    const { queue } = policy;
+    return { queue, lane: laneFor(policy), workflow: this.workflow, node, attempt };
   }
 
   /**

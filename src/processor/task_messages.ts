@@ -1,5 +1,6 @@
 /** Puts task messages together: a node's signature from the definition, and of its inputs what is at hand. */
 import { type Definition, hasInputs, labelOf, policyOfNode } from "../core/definition.ts";
+import type { Rate } from "../core/lanes.ts";
 import { LIMITS } from "../core/limits.ts";
 import {
   type InlineResult,
@@ -65,7 +66,7 @@ export class TaskMessages {
 
   #write(node: number, scheduler: Scheduler, expiresAt: number | undefined): Uint8Array {
     const signature = this.#definition.signatures.bytes(node);
-    const { cleanup } = policyOfNode(this.#definition, node);
+    const { cleanup, limit } = policyOfNode(this.#definition, node);
     const context = cleanup === true ? this.#context.cleanup : this.#context.own;
     const inputs = inputsOf(signature);
     const inline: InlineResult[] = [];
@@ -88,7 +89,7 @@ export class TaskMessages {
         if (attempt !== 1) attempts.push([upstream, attempt]);
       }
     }
-    const extras = this.#extras(inputs, scheduler, expiresAt);
+    const extras = this.#extras(inputs, scheduler, expiresAt, limit?.rate);
     const isComplete = inline.length === upstreams.size;
     return writeTaskMessage(
       signature,
@@ -104,13 +105,16 @@ export class TaskMessages {
     inputs: readonly Input[],
     scheduler: Scheduler,
     expiresAt: number | undefined,
+    rate: Rate | undefined,
   ): MessageExtras | undefined {
     const wantsSummary = inputs.some((input) => "summary" in input);
     const failed = wantsSummary ? scheduler.failures(LIMITS.namedFailures) : failureNodes(inputs);
-    if (!wantsSummary && failed.length === 0 && expiresAt === undefined) return undefined;
+    const isPlain = !wantsSummary && failed.length === 0;
+    if (isPlain && expiresAt === undefined && rate === undefined) return undefined;
     const { ownState: state, reason } = scheduler;
     return {
       ...(expiresAt === undefined ? {} : { expiresAt }),
+      ...(rate === undefined ? {} : { rate }),
       failures: failed.map((node) => ({
         node,
         label: labelOf(this.#definition, node),

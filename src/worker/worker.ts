@@ -14,6 +14,7 @@ import {
 import { type Control, expiredFailure } from "../core/fact.ts";
 import { checkId, quote } from "../core/ids.ts";
 import { begunKey, controlsOf, expansionKey, outcomeKey, parseKey } from "../core/keys.ts";
+import { isLimited as isLimitedLane, laneKind, type Rate, urgencyOf } from "../core/lanes.ts";
 import { DEFAULT_QUEUE, refuseUnknown } from "../core/options.ts";
 import { type AnnouncedTask, type LiveWorker, WORKERS } from "../core/presence.ts";
 import {
@@ -41,6 +42,7 @@ import { BUILTIN_TASKS } from "./builtin.ts";
 import { execute, type Executed } from "./execution.ts";
 import { Inputs } from "./inputs.ts";
 import { isSealedTask, unsealTask } from "./unsealed_task.ts";
+import { Pace } from "./pace.ts";
 import { type Handler, judge, type Verdict } from "./verdict.ts";
 
 export interface WorkerOptions {
@@ -75,6 +77,11 @@ interface InHand {
   told: boolean;
   attempt: Attempt | undefined;
   isCleanup: boolean;
+  /** Its lane is limited: it does not count as one of those wanted before it begins. */
+  readonly isLimited: boolean;
+  /** Ends what it does while it has no slot: waiting for one, or for its moment. */
+  cancelWait: Cancel;
+  begun: boolean;
   /** Where it is counted that this attempt was begun again. */
   countedAs: string | undefined;
   /** With a codec: the last of what was told is being sealed. */
@@ -100,6 +107,8 @@ const ABORT_GRACE_MS = 5_000;
 const MIB = 1_048_576;
 /** More than any text of this runtime may have. */
 const MOST_BYTES = 1_024 * MIB;
+/** How long a message of a limited lane may wait for a slot: held any longer, it would keep others from theirs. */
+const LIMITED_HOLD_MS = 1_000;
 
 export class Worker {
   readonly id: string;
@@ -112,8 +121,9 @@ export class Worker {
   readonly #presence: Presence | undefined;
   readonly #maxResult: number;
   readonly #inputs: Inputs;
+  readonly #pace: Pace;
   readonly #inHand = new Set<InHand>();
-  /** In hand and waiting for a slot: the most urgent first, then the oldest. */
+  /** In hand and waiting for a slot: the most urgent first, of equals those of limited lanes, then the oldest. */
   readonly #waiting: InHand[] = [];
   #running = 0;
   /** Outcomes recorded. */
@@ -158,6 +168,7 @@ export class Worker {
       maxInputs: count("maxInputs", options.maxInputs ?? 256 * MIB, 1, MOST_BYTES),
       inputCache: count("inputCache", options.inputCache ?? 64 * MIB, 0, MOST_BYTES),
     });
+    this.#pace = new Pace(ports);
     this.id = checkId("worker id", options.id ?? ports.random.id());
     if (isAnnounced) this.#presence = this.#present();
   }
@@ -178,7 +189,8 @@ export class Worker {
     // Cancels reach running tasks this way. One that gets lost costs only time: its outcome will not count.
     this.#cancels.push(this.#ports.hints.onFact("*.ctl.*", (hint) => this.#onControl(hint)));
     try {
-      this.#intake = await this.#ports.tasks.take(this.#queues, (task) => this.#onTask(task));
+      const demand = { queues: this.#queues, ahead: this.#prefetch };
+      this.#intake = await this.#ports.tasks.take(demand, (task) => this.#onTask(task));
     } catch (error) {
       for (const cancel of this.#cancels.splice(0)) cancel();
       this.#state = "new";
@@ -215,7 +227,8 @@ export class Worker {
     if (this.#state !== "started") return;
     this.#state = "stopping";
     const gone = this.#presence?.end();
-    for (const held of this.#waiting.splice(0)) this.#drop(held);
+    this.#waiting.length = 0;
+    for (const held of [...this.#inHand]) if (held.startedAt === undefined) this.#drop(held);
     await this.#intake?.close();
     let cancel: Cancel = () => {};
     await Promise.race([
@@ -238,6 +251,8 @@ export class Worker {
 
   #onTask(task: TaskDelivery): void {
     if (this.#state !== "started") return task.giveBack();
+    const isLimited = task.address !== undefined && isLimitedLane(task.address.lane);
+    if (isLimited && !this.#hasPlaceForLimited()) return task.giveBack();
     const held: InHand = {
       task,
       heldAt: this.#ports.clock.monotonic(),
@@ -245,6 +260,9 @@ export class Worker {
       told: false,
       attempt: undefined,
       isCleanup: false,
+      isLimited,
+      cancelWait: () => {},
+      begun: false,
       countedAs: undefined,
       progress: undefined,
     };
@@ -252,6 +270,11 @@ export class Worker {
     this.#watchSoon();
     this.#wait(held);
     this.#fill();
+  }
+
+  /** At most one of them waits for a slot: it is the next to begin. */
+  #hasPlaceForLimited(): boolean {
+    return this.#running < this.#concurrency || !this.#waiting.some(({ isLimited }) => isLimited);
   }
 
   /** Begins what waits, as far as there are slots. A loop: what ends at once must not begin the next from inside. */
@@ -267,16 +290,22 @@ export class Worker {
   }
 
   #wait(held: InHand): void {
-    const urgency = (other: InHand) => other.task.address?.priority ?? 0;
     let at = this.#waiting.length;
-    while (at > 0 && urgency(this.#waiting[at - 1]!) < urgency(held)) at--;
+    while (at > 0 && rank(this.#waiting[at - 1]!) < rank(held)) at--;
     this.#waiting.splice(at, 0, held);
+    if (!held.isLimited) return;
+    held.cancelWait = this.#ports.clock.after(LIMITED_HOLD_MS, () => {
+      this.#waiting.splice(this.#waiting.indexOf(held), 1);
+      this.#drop(held);
+    });
   }
 
   #begin(held: InHand): void {
     this.#running++;
+    held.cancelWait();
     held.startedAt = this.#ports.clock.now();
     const verdict = judge(held.task, this.#handlers);
+    if (!isRated(verdict)) this.#countAsBegun(held);
     // The common case runs through without a turn of the event loop for each step.
     const executed = verdict.is === "run" && isReady(verdict) && held.task.deliveries === 1 &&
         !isSealedTask(verdict)
@@ -311,7 +340,11 @@ export class Worker {
         case "run": {
           const task = await unsealTask(this.#ports.codec, verdict);
           const fetched = await this.#fetch(task);
-          if (fetched.is === "failed") return fetched;
+          if (fetched.is === "failed") {
+            this.#countAsBegun(held);
+            return fetched;
+          }
+          if (isRated(verdict) && !await this.#awaitMoment(held, verdict)) return undefined;
           const failure = await this.#whyNotBegin(held, task);
           return failure === undefined
             ? await this.#execute(held, task, fetched.sources)
@@ -328,6 +361,38 @@ export class Worker {
       return undefined;
     }
     return verdict satisfies never;
+  }
+
+  #countAsBegun(held: InHand): void {
+    held.begun = true;
+    held.task.begin();
+  }
+
+  /**
+   * Until it may begin by the rate of its lane. When that is not soon, it gives its slot to others meanwhile.
+   * @returns whether it may begin now.
+   */
+  async #awaitMoment(
+    held: InHand,
+    { address, message: { rate } }: RatedVerdict,
+  ): Promise<boolean> {
+    const { clock } = this.#ports;
+    const claimed = await this.#pace.claim(address, rate);
+    if (!this.#inHand.has(held)) return false;
+    if (claimed.is === "later") {
+      held.startedAt = undefined;
+      if (this.#state !== "started") this.#drop(held);
+      else {
+        held.cancelWait = clock.after(claimed.afterMs, () => {
+          this.#wait(held);
+          this.#fill();
+        });
+      }
+      return false;
+    }
+    held.startedAt = clock.now();
+    this.#countAsBegun(held);
+    return true;
   }
 
   async #isRecorded({ address }: Verdict & { is: "run" | "fail" }): Promise<boolean> {
@@ -436,8 +501,10 @@ export class Worker {
   /** The handler is done: its slot is free. The message stays in hand until its outcome is recorded. */
   #end(held: InHand, verdict: Verdict, executed: Executed | undefined): void {
     this.#running--;
-    if (executed === undefined || !("address" in verdict)) this.#release(held);
-    else if (this.#inHand.has(held)) this.#record(held, verdict, executed);
+    // Without a start it goes on waiting for its moment.
+    if (executed === undefined || !("address" in verdict)) {
+      if (held.startedAt !== undefined) this.#release(held);
+    } else if (this.#inHand.has(held)) this.#record(held, verdict, executed);
     this.#fill();
   }
 
@@ -596,7 +663,8 @@ export class Worker {
 
   #release(held: InHand): void {
     if (!this.#inHand.delete(held)) return;
-    if (this.#state === "started") this.#intake?.want(1);
+    held.cancelWait();
+    if (this.#state === "started" && (held.begun || !held.isLimited)) this.#intake?.want(1);
     if (this.#inHand.size === 0) { for (const call of this.#onIdle.splice(0)) call(); }
   }
 
@@ -653,7 +721,7 @@ export class Worker {
         held.heldAt = now;
         held.task.extend();
       }
-      if (held.startedAt !== undefined && !held.told && held.task.address !== undefined) {
+      if (held.begun && !held.told && held.task.address !== undefined) {
         held.told = true;
         const { workflow, node, attempt } = held.task.address;
         this.#ports.hints.tell(`started.${workflow}.${node}.${attempt}`, encoder.encode(this.id));
@@ -669,7 +737,20 @@ export class Worker {
 /** Whether a handler can run with what is at hand. */
 function isReady({ missing, isTimed, message }: Verdict & { is: "run" }): boolean {
   return missing.length === 0 && !isTimed && message.failures.length === 0 &&
-    message.summary === undefined;
+    message.summary === undefined && message.rate === undefined;
+}
+
+type RatedVerdict = Verdict & { is: "run"; message: { readonly rate: Rate } };
+
+/** Whether it may run, but only at its moment. */
+function isRated(verdict: Verdict): verdict is RatedVerdict {
+  return verdict.is === "run" && verdict.message.rate !== undefined &&
+    laneKind(verdict.address.lane).is === "rated";
+}
+
+/** What begins before what. A message of a limited lane is held at the cost of others. */
+function rank({ task: { address }, isLimited }: InHand): number {
+  return address === undefined ? -1 : urgencyOf(address.lane) + (isLimited ? 0.5 : 0);
 }
 
 /** Whether a control fact means that this node, while it runs, is to stop. */
