@@ -25,6 +25,7 @@ import { factOf } from "../core/recorded.ts";
 import {
   type EndRecord,
   type Keeping,
+  type OutcomeNote,
   readBegun,
   readEnd,
   readOutcomeNote,
@@ -44,6 +45,7 @@ import { Family, type Pausing } from "./family.ts";
 import { type LoadedFacts, loadFacts } from "./load.ts";
 import { lookAt, overdueFailure } from "./overdue.ts";
 import { TaskMessages } from "./task_messages.ts";
+import { Window } from "./window.ts";
 
 export interface ConductorOptions {
   /** Task messages of one workflow in the queue at once. */
@@ -85,7 +87,7 @@ export class Conductor {
   readonly #events: ConductorEvents;
   readonly #messages: TaskMessages;
   readonly #family: Family;
-  readonly #window: number;
+  readonly #window: Window;
   #scheduler: Scheduler;
   /** Due now, in the order they became so. */
   #ready: Dispatch[] = [];
@@ -122,7 +124,7 @@ export class Conductor {
     this.definition = definition;
     this.submittedAt = submittedAt;
     this.#startedAt = startOf(definition, submittedAt);
-    this.#window = Math.min(options.window, definition.maxParallel ?? Infinity);
+    this.#window = new Window(Math.min(options.window, definition.maxParallel ?? Infinity));
     this.#events = events;
     this.#family = new Family(ports, workflow);
     this.#messages = new TaskMessages(definition, submittedAt, ports.maxRecord);
@@ -185,7 +187,7 @@ export class Conductor {
   get isQuiet(): boolean {
     if (this.#doing > 0 || this.#heard !== undefined) return false;
     return this.#readyFrom === this.#ready.length || this.#scheduler.paused ||
-      this.#sent.size >= this.#window;
+      this.#sent.size >= this.#window.size;
   }
 
   /** Nothing can come but what its tick, a control fact or time brings: it need not be kept here. */
@@ -367,12 +369,23 @@ export class Conductor {
 
   #onNodeFact(fact: Exclude<Fact, { is: "control" }>, { note, data }: Hint): void {
     const { node, attempt } = fact;
-    if (this.#sent.get(node)?.attempt === attempt) this.#sent.delete(node);
+    const sent = this.#sent.get(node);
+    if (sent?.attempt === attempt) {
+      this.#sent.delete(node);
+      this.#noteWait(node, sent, readOutcomeNote(note));
+    }
     if (fact.is === "succeeded" && readOutcomeNote(note)?.elsewhere === undefined) {
       this.#messages.keep(node, data);
     }
     this.#do(this.#scheduler.apply(fact));
     this.#pump();
+  }
+
+  /** A limited one waits for its limit, whatever the workers do. */
+  #noteWait(node: number, { at }: Sent, outcome: OutcomeNote | undefined): void {
+    if (outcome === undefined || policyOfNode(this.definition, node).limit !== undefined) return;
+    const tookMs = this.#ports.clock.monotonic() - at;
+    this.#window.onWaited(tookMs - (outcome.endedAt - outcome.startedAt));
   }
 
   #do(effects: readonly Effect[]): void {
@@ -426,7 +439,7 @@ export class Conductor {
       this.#due.pop();
       this.#onNodeDue(due);
     }
-    while (this.#sent.size < this.#window && this.#readyFrom < this.#ready.length) {
+    while (this.#sent.size < this.#window.size && this.#readyFrom < this.#ready.length) {
       const { node, attempt, expiresAt } = this.#ready[this.#readyFrom++]!;
       if (this.#isCurrent(node, attempt)) this.#send(node, attempt, expiresAt);
     }

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { type AnyTask, type Dyrygent, group, task } from "nats-dyrygent";
+import { type AnyTask, currentTask, type Dyrygent, group, task } from "nats-dyrygent";
 import { eventually, Moment, type Scope, TestServer } from "./server.ts";
 
 const tests = new TestServer();
@@ -199,7 +199,8 @@ test(
     const began = new Moment("the task began");
     const hang = task("hang", () => {
       began.come();
-      return new Promise<void>(() => {});
+      const { signal } = currentTask();
+      return new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
     });
     const quick = task("quick", () => "ran");
     const app = await processing(scope);
@@ -282,7 +283,7 @@ test(
     const gauge = new Gauge();
     const app = await processing(scope);
     await crew(scope, 2, [gauge.task], { concurrency: 8 });
-    const both = { concurrency: { key: "k", max: 2 }, rateLimit: { max: 10, per: "100ms" } };
+    const both = { concurrency: { key: "k", max: 2 }, rateLimit: { max: 10, per: 100 } };
     const run = await app.submit(group(times(20, () => gauge.task.s(30).set(both))));
     await run.result();
     assert.is(gauge.most, 2);

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { group, type Run, task, TaskError, Workflow } from "nats-dyrygent";
+import { chain, group, type Run, task, TaskError, Workflow } from "nats-dyrygent";
 import { eventually, Moment, rejection, type Scope, TestServer } from "./server.ts";
 import { add, arithmetic } from "./tasks.ts";
 
@@ -13,6 +13,26 @@ test.after(() => tests.stop());
 async function inHand(scope: Scope, consumer = "p5-default"): Promise<number> {
   const { consumers } = await jetstreamManager(await scope.raw);
   return (await consumers.info(`${scope.namespace}_TASKS`, consumer)).num_ack_pending;
+}
+
+interface OutcomeTimes {
+  /** Milliseconds since 1970; the server's and the worker's clock are the same here. */
+  readonly queuedAt: number;
+  readonly startedAt: number;
+}
+
+async function outcomeTimes(scope: Scope, workflow: string): Promise<OutcomeTimes[]> {
+  const consumer = await jetstream(await scope.raw).consumers.get(`KV_${scope.namespace}`, {
+    filter_subjects: `$KV.${scope.namespace}.${workflow}.r.>`,
+    headers_only: true,
+  });
+  const outcomes: OutcomeTimes[] = [];
+  const { num_pending } = await consumer.info();
+  for await (const msg of await consumer.fetch({ max_messages: num_pending, expires: 5_000 })) {
+    const [, , started, , sentNs] = msg.headers!.get("Dyrygent-Outcome").split(" ");
+    outcomes.push({ queuedAt: Number(sentNs) / 1e6, startedAt: Number(started) });
+  }
+  return outcomes;
 }
 
 test(
@@ -282,6 +302,75 @@ test(
     await scope.worker(app, { tasks: [count] });
     await scope.rest();
     assert.is(calls, 1);
+  }),
+);
+
+test(
+  "a chain that is submitted behind a huge workflow ends long before it",
+  tests.scope(async (scope) => {
+    let ran = 0;
+    const step = task("step", () => void ran++);
+    const app = await scope.running({ tasks: [step], concurrency: 16 });
+    const huge = await app.submit(group(Array.from({ length: 20_000 }, () => step.s())));
+    await eventually("the huge one runs", () => ran > 0);
+    await (await app.submit(chain(Array.from({ length: 10 }, () => step.si())))).result();
+    assert.ok(ran < 12_000, `after ${ran} tasks`); console.log("RAN", ran);
+    await huge.result();
+  }, { within: 60_000 }),
+);
+
+test(
+  "an urgent task overtakes ten thousand that wait",
+  tests.scope(async (scope) => {
+    let lowRan = 0;
+    const begun = new Moment("the low ones run");
+    const low = task("low", async () => {
+      if (++lowRan === 50) begun.come();
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    });
+    const urgent = task("urgent", () => {});
+    const app = await scope.open();
+    await scope.processor(app);
+    const lows = group(Array.from({ length: 3_400 }, () => low.s().set({ priority: 1 })));
+    const runs = [await app.submit(lows), await app.submit(lows), await app.submit(lows)];
+    await eventually("all are queued", async () => (await scope.contents()).tasks >= 3_000);
+    await scope.worker(await scope.open(), { tasks: [low, urgent], concurrency: 8, prefetch: 8 });
+    await begun.reached();
+    const run = await app.submit(urgent.s().set({ priority: 9 }));
+    await run.result();
+    for (const other of runs) await other.cancel();
+    for (const other of runs) await other.ended();
+    const [{ queuedAt, startedAt }] = await outcomeTimes(scope, run.id) as [OutcomeTimes];
+    const between = (await Promise.all(runs.map(({ id }) => outcomeTimes(scope, id)))).flat()
+      .filter((low) => low.startedAt > queuedAt && low.startedAt < startedAt);
+    assert.ok(between.length <= 8 + 8 + 16, `${between.length} began before it`);
+  }, { within: 40_000 }),
+);
+
+test(
+  "nine priorities run in order",
+  tests.scope(async (scope) => {
+    const order: number[] = [];
+    const step = task("step", async (priority: number) => {
+      order.push(priority);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    });
+    const app = await scope.open();
+    await scope.processor(app);
+    const priorities = [3, 1, 9, 5, 7, 2, 8, 4, 6];
+    const canvas = group(
+      priorities.flatMap((priority) =>
+        Array.from({ length: 10 }, () => step.s(priority).set({ priority }))
+      ),
+    );
+    const run = await app.submit(canvas);
+    await eventually("all are queued", async () => (await scope.contents()).tasks === 90);
+    await scope.worker(await scope.open(), { tasks: [step], concurrency: 1, prefetch: 0 });
+    await run.result();
+    // Each lane has its one in advance, which comes before its time.
+    let early = 0;
+    order.forEach((priority, i) => early += order.slice(i + 1).some((p) => p > priority) ? 1 : 0);
+    assert.ok(early <= 9, `order: ${order}`);
   }),
 );
 
