@@ -25,6 +25,8 @@ export interface MemoryLane {
   out: number;
   /** A taker has one of them that has not begun, at most. */
   readonly isRated: boolean;
+  /** Monotonic: a message of a rated lane was given back until then. */
+  restsUntil: number;
 }
 
 export interface Place {
@@ -146,7 +148,7 @@ export class MemoryQueue {
       // Only messages of limited lanes may come unwanted.
       if (!this.#hasLimited && !this.#takers.some(({ wanted }) => wanted > 0)) return;
       const at = this.#takers.findIndex((taker) =>
-        taker.accepts(message.key) && mayHave(taker, message)
+        taker.accepts(message.key) && mayHave(taker, message, this.#clock.monotonic())
       );
       const taker = this.#takers[at];
       if (taker === undefined) {
@@ -176,6 +178,11 @@ export class MemoryQueue {
     if (message.lane === undefined) return;
     message.lane.out--;
     this.#handSoon();
+  }
+
+  #rest(lane: MemoryLane, restMs: number): void {
+    lane.restsUntil = this.#clock.monotonic() + restMs;
+    this.#clock.after(restMs, () => this.#handSoon());
   }
 
   #hold(message: Message): void {
@@ -214,6 +221,7 @@ export class MemoryQueue {
           message.cancelReturn?.();
           this.#comeIn(message);
           const afterMs = Math.max(delayMs, restMs);
+          if (message.lane?.isRated) this.#rest(message.lane, afterMs);
           message.cancelReturn = this.#clock.after(afterMs, () => this.#wait(message));
         });
       },
@@ -229,9 +237,13 @@ export interface QueueDelivery extends Delivery {
   begin(): void;
 }
 
-function mayHave({ wanted, ahead, unbegun }: Taker, { lane }: Message): boolean {
+function mayHave(
+  { wanted, ahead, unbegun }: Taker,
+  { lane }: Message,
+  now: number,
+): boolean {
   if (lane === undefined) return wanted > 0;
-  if (lane.out >= lane.most) return false;
+  if (lane.out >= lane.most || lane.restsUntil > now) return false;
   const waiting = [...unbegun].filter((other) =>
     lane.isRated ? other.lane === lane : isShared(other)
   );

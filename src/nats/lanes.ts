@@ -13,7 +13,7 @@
  *   of them together, which then is the next to begin;
  * - of one lane never more than its limit leaves, and of a rated one only one that has not begun.
  * A message that comes and finds no slot, the worker gives back; its lane then rests here for a moment, so that others get
- * it.
+ * it. A rated lane rests as long as its message was given back for.
  */
 import type { Msg, NatsConnection, Subscription } from "@nats-io/nats-core";
 import { laneKind, urgencyOf } from "../core/lanes.ts";
@@ -43,10 +43,12 @@ class NatsTaskDelivery extends Acknowledging implements TaskDelivery {
   begin(): void {}
 }
 
+type OnChange = (change: "begun" | "settled" | "returned", delayMs: number) => void;
+
 /** Tells its lane what becomes of it: each once. */
 class LimitedDelivery extends NatsTaskDelivery {
   readonly #lane: LimitedLane;
-  readonly #onChange: (change: "begun" | "settled" | "returned") => void;
+  readonly #onChange: OnChange;
   #state: "waiting" | "begun" | "settled" = "waiting";
 
   constructor(
@@ -54,7 +56,7 @@ class LimitedDelivery extends NatsTaskDelivery {
     names: Names,
     msg: Msg,
     lane: LimitedLane,
-    onChange: (change: "begun" | "settled" | "returned") => void,
+    onChange: OnChange,
   ) {
     super(nc, names, msg);
     this.#lane = lane;
@@ -67,25 +69,25 @@ class LimitedDelivery extends NatsTaskDelivery {
     if (this.#state !== "waiting") return;
     this.#state = "begun";
     this.#lane.waiting--;
-    this.#onChange("begun");
+    this.#onChange("begun", 0);
   }
 
   override ack(): void {
     super.ack();
-    this.#settle("settled");
+    this.#settle("settled", 0);
   }
 
   override giveBack(delayMs?: number): void {
     super.giveBack(delayMs);
-    this.#settle("returned");
+    this.#settle("returned", delayMs ?? 0);
   }
 
-  #settle(change: "settled" | "returned"): void {
+  #settle(change: "settled" | "returned", delayMs: number): void {
     if (this.#state === "settled") return;
     if (this.#state === "waiting") this.#lane.waiting--;
     this.#state = "settled";
     this.#lane.inHand--;
-    this.#onChange(change);
+    this.#onChange(change, delayMs);
   }
 }
 
@@ -245,12 +247,11 @@ export class Lanes implements Intake {
       if (lane.left <= 0) {
         if (lane.asked > 0 || inAdvance >= MOST_IN_ADVANCE) continue;
         inAdvance += this.#ask(lane, Math.min(1, room(lane)));
+      } else if (lane.is === "rated") {
+        if (lane.restsUntil <= now) this.#ask(lane, room(lane));
       } else if (lane.restsUntil <= now || slots > 0) {
-        if (lane.is === "rated") this.#ask(lane, room(lane));
-        else {
-          const free = Math.max(slots, 1) - underWay;
-          underWay += this.#ask(lane, Math.min(free, room(lane), lane.left - lane.asked));
-        }
+        const free = Math.max(slots, 1) - underWay;
+        underWay += this.#ask(lane, Math.min(free, room(lane), lane.left - lane.asked));
       }
     }
   }
@@ -378,9 +379,9 @@ export class Lanes implements Intake {
 
   #onLimitedMessage(lane: LimitedLane, msg: Msg): void {
     const { names, onTask } = this.#options;
-    const task = new LimitedDelivery(this.#nc, names, msg, lane, (change) => {
+    const task = new LimitedDelivery(this.#nc, names, msg, lane, (change, delayMs) => {
       if (change === "begun") this.#wanted--;
-      if (change === "returned") this.#rest(lane);
+      if (change === "returned") this.#rest(lane, Math.max(delayMs, REST_MS));
       this.#shareSoon();
     });
     lane.asked--;
@@ -389,10 +390,10 @@ export class Lanes implements Intake {
   }
 
   /** It has at least the message that was given back. */
-  #rest(lane: LimitedLane): void {
+  #rest(lane: LimitedLane, restMs: number): void {
     lane.left = Math.max(1, lane.left);
-    lane.restsUntil = this.#clock.monotonic() + REST_MS;
-    this.#clock.after(REST_MS, () => this.#shareSoon());
+    lane.restsUntil = this.#clock.monotonic() + restMs;
+    this.#clock.after(restMs, () => this.#shareSoon());
   }
 
   #onUnused(lane: PriorityLane | LimitedLane, count: number): void {

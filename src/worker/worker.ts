@@ -109,6 +109,8 @@ const MIB = 1_048_576;
 const MOST_BYTES = 1_024 * MIB;
 /** How long a message of a limited lane may wait for a slot: held any longer, it would keep others from theirs. */
 const LIMITED_HOLD_MS = 1_000;
+/** How long a message is given back for because its moment is far away: the rate may change meanwhile. */
+const LONGEST_DELAY_MS = 600_000;
 
 export class Worker {
   readonly id: string;
@@ -376,13 +378,16 @@ export class Worker {
     held: InHand,
     { address, message: { rate } }: RatedVerdict,
   ): Promise<boolean> {
-    const { clock } = this.#ports;
+    const { clock, tasks } = this.#ports;
     const claimed = await this.#pace.claim(address, rate);
     if (!this.#inHand.has(held)) return false;
     if (claimed.is === "later") {
       held.startedAt = undefined;
       if (this.#state !== "started") this.#drop(held);
-      else {
+      else if (claimed.afterMs > tasks.leaseMs) {
+        // Far away: the queue keeps it meanwhile.
+        this.#drop(held, Math.min(claimed.afterMs, LONGEST_DELAY_MS));
+      } else {
         held.cancelWait = clock.after(claimed.afterMs, () => {
           this.#wait(held);
           this.#fill();

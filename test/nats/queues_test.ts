@@ -314,7 +314,8 @@ test(
     const huge = await app.submit(group(Array.from({ length: 20_000 }, () => step.s())));
     await eventually("the huge one runs", () => ran > 0);
     await (await app.submit(chain(Array.from({ length: 10 }, () => step.si())))).result();
-    assert.ok(ran < 12_000, `after ${ran} tasks`); console.log("RAN", ran);
+    assert.ok(ran < 12_000, `after ${ran} tasks`);
+    console.log("RAN", ran);
     await huge.result();
   }, { within: 60_000 }),
 );
