@@ -538,6 +538,8 @@ protocol("the permissions that the page names are enough", async () => {
     const wf = new Workflow("allowed", { payload: "x".repeat(100) });
     const huge = wf.call(task("size", (text: string) => text.length), "x".repeat(600_000));
     wf.call(add, 1, 1).set({ priority: 1 });
+    for (const max of [1, 2]) wf.call(add, 1, 1).set({ concurrency: { key: "shared", max } });
+    wf.call(add, 1, 1).set({ rateLimit: { max: 1, per: "50ms" } });
     wf.call(reporting);
     wf.call(
       task("add", (a: string, b: string) => a + b),
