@@ -62,7 +62,10 @@ export const LANE_PATTERN: string = `p\\d|[cr]-[\\w-]{1,${LONGEST_KEY}}`;
 
 /** The lane of an attempt. The latest limit of a key holds; it is kept for each queue by itself. */
 export function laneFor(
-  { priority, limit }: { readonly priority: number; readonly limit?: LanePolicy },
+  { priority, limit }: {
+    readonly priority: number;
+    readonly limit?: LanePolicy | undefined;
+  },
 ): string {
   if (limit === undefined) return `p${priority}`;
   return `${limit.rate === undefined ? "c" : "r"}-${limit.key}`;
@@ -88,6 +91,15 @@ export function urgencyOf(lane: string): number {
 
 export function isLimited(lane: string): boolean {
   return laneKind(lane).is !== "priority";
+}
+
+/** The key that the tasks of a limited queue share, unless they have their own. */
+const QUEUE_KEY = "_queue";
+
+/** The limit of a whole queue. @throws {InvalidOptionError} naming `option` */
+export function queueLimit(option: string, max: unknown): LanePolicy {
+  checkMost(option, max);
+  return { key: QUEUE_KEY, max: max as number };
 }
 
 /** @throws {InvalidOptionError} */

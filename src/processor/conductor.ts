@@ -19,7 +19,7 @@ import {
   outcomeKey,
   parseKey,
 } from "../core/keys.ts";
-import { laneFor } from "../core/lanes.ts";
+import { laneFor, type LanePolicy } from "../core/lanes.ts";
 import { LIMITS } from "../core/limits.ts";
 import { factOf } from "../core/recorded.ts";
 import {
@@ -48,6 +48,8 @@ import { TaskMessages } from "./task_messages.ts";
 import { Window } from "./window.ts";
 
 export interface ConductorOptions {
+  /** Limits of whole queues, by name; for nodes without a limit of their own. */
+  readonly queues: ReadonlyMap<string, LanePolicy>;
   /** Task messages of one workflow in the queue at once. */
   readonly window: number;
 }
@@ -65,6 +67,8 @@ export interface ConductorEvents {
 /** A task message that was sent and has no outcome yet. */
 interface Sent {
   readonly attempt: number;
+  /** Where it is queued: another processor may have had other limits. */
+  readonly lane: string;
   /** Monotonic. */
   at: number;
   /** It may begin until then; milliseconds since 1970. */
@@ -88,6 +92,7 @@ export class Conductor {
   readonly #messages: TaskMessages;
   readonly #family: Family;
   readonly #window: Window;
+  readonly #queues: ReadonlyMap<string, LanePolicy>;
   #scheduler: Scheduler;
   /** Due now, in the order they became so. */
   #ready: Dispatch[] = [];
@@ -125,6 +130,7 @@ export class Conductor {
     this.submittedAt = submittedAt;
     this.#startedAt = startOf(definition, submittedAt);
     this.#window = new Window(Math.min(options.window, definition.maxParallel ?? Infinity));
+    this.#queues = options.queues;
     this.#events = events;
     this.#family = new Family(ports, workflow);
     this.#messages = new TaskMessages(definition, submittedAt, ports.maxRecord);
@@ -159,9 +165,9 @@ export class Conductor {
     const queued = await this.#rebuild({ fresh });
     if (this.#closed || this.#scheduler.paused) return;
     const at = this.#ports.clock.monotonic();
-    for (const { node, attempt } of queued) {
+    for (const { node, attempt, lane } of queued) {
       if (!this.#isCurrent(node, attempt)) continue;
-      this.#sent.set(node, { attempt, at, expiresAt: this.#expiryOf(node) });
+      this.#sent.set(node, { attempt, lane, at, expiresAt: this.#expiryOf(node) });
     }
     this.#isTakingOver = false;
     this.#pump();
@@ -221,8 +227,8 @@ export class Conductor {
     if (this.#heard !== undefined || this.#closed) return { changed: false };
     const before = this.#ports.clock.monotonic() - olderThanMs;
     const open: TaskAddress[] = [];
-    for (const [node, { attempt, at }] of this.#sent) {
-      if (at <= before) open.push(this.#address(node, attempt));
+    for (const [node, { attempt, lane, at }] of this.#sent) {
+      if (at <= before) open.push(this.#address(node, attempt, lane));
     }
     const { facts } = this.#ports;
     let changed = await facts.read(controlKey(this.workflow, this.#controls + 1)) !== undefined;
@@ -383,7 +389,7 @@ export class Conductor {
 
   /** A limited one waits for its limit, whatever the workers do. */
   #noteWait(node: number, { at }: Sent, outcome: OutcomeNote | undefined): void {
-    if (outcome === undefined || policyOfNode(this.definition, node).limit !== undefined) return;
+    if (outcome === undefined || this.#limitOf(node) !== undefined) return;
     const tookMs = this.#ports.clock.monotonic() - at;
     this.#window.onWaited(tookMs - (outcome.endedAt - outcome.startedAt));
   }
@@ -450,8 +456,9 @@ export class Conductor {
   /** Its moment to be sent, to stop waiting for an event, or to have begun. */
   #onNodeDue({ node, attempt }: Due): void {
     if (!this.#scheduler.isOpen(node) || this.#scheduler.attemptOf(node) !== attempt) return;
-    if (this.#sent.get(node)?.attempt === attempt) {
-      return this.#follow(this.#ensureOne(this.#address(node, attempt)));
+    const sent = this.#sent.get(node);
+    if (sent?.attempt === attempt) {
+      return this.#follow(this.#ensureOne(this.#address(node, attempt, sent.lane)));
     }
     const effect = this.#scheduler.effectFor(node);
     if (effect.is === "dispatch") this.#ready.push(effect);
@@ -476,10 +483,12 @@ export class Conductor {
 
   #send(node: number, attempt: number, expiresAt: number | undefined): void {
     const message = this.#messages.write(node, attempt, this.#scheduler, expiresAt);
-    this.#sent.set(node, { attempt, at: this.#ports.clock.monotonic(), expiresAt });
+    const limit = this.#limitOf(node);
+    const lane = laneFor({ priority: policyOfNode(this.definition, node).priority, limit });
+    this.#sent.set(node, { attempt, lane, at: this.#ports.clock.monotonic(), expiresAt });
     if (expiresAt !== undefined) this.#due.push({ at: lookAt(expiresAt), node, attempt });
-    const most = policyOfNode(this.definition, node).limit?.max;
-    this.#follow(this.#ports.tasks.publish(this.#address(node, attempt), message, most));
+    const address = this.#address(node, attempt, lane);
+    this.#follow(this.#ports.tasks.publish(address, message, limit?.max));
   }
 
   #follow(write: Promise<unknown>): void {
@@ -493,10 +502,14 @@ export class Conductor {
     );
   }
 
-  #address(node: number, attempt: number): TaskAddress {
-    const policy = policyOfNode(this.definition, node);
-    const { queue } = policy;
-    return { queue, lane: laneFor(policy), workflow: this.workflow, node, attempt };
+  #address(node: number, attempt: number, lane: string): TaskAddress {
+    const { queue } = policyOfNode(this.definition, node);
+    return { queue, lane, workflow: this.workflow, node, attempt };
+  }
+
+  #limitOf(node: number): LanePolicy | undefined {
+    const { limit, queue } = policyOfNode(this.definition, node);
+    return limit ?? this.#queues.get(queue);
   }
 
   /**

@@ -1,7 +1,8 @@
 /** How a processor may be told to behave. */
 import { type Duration, durationMs } from "../core/duration.ts";
 import { InvalidOptionError } from "../core/errors.ts";
-import { quote } from "../core/ids.ts";
+import { checkId, quote } from "../core/ids.ts";
+import { type LanePolicy, queueLimit } from "../core/lanes.ts";
 import { refuseUnknown } from "../core/options.ts";
 
 export interface ProcessorOptions {
@@ -16,6 +17,11 @@ export interface ProcessorOptions {
   window?: number;
   /** Workflows that may be active here at once; parked ones do not count. @default 1000 */
   concurrency?: number;
+  /**
+   * Limits of whole queues: at most so many of a queue's tasks run at the same time, across all workers. Tasks with a
+   * `concurrency` or `rateLimit` of their own have only that. Say the same to all processors. @default no limits
+   */
+  queues?: Readonly<Record<string, { concurrency: number }>>;
   /** How often one of the processors looks for lost ticks and old runs. @default "30s" */
   sweep?: Duration;
   /** How often it reads all schedules, of whose changes it is also told at once: a safety net only. @default "10s" */
@@ -31,6 +37,7 @@ export interface CheckedOptions {
   readonly activeMs: number;
   readonly window: number;
   readonly concurrency: number;
+  readonly queues: ReadonlyMap<string, LanePolicy>;
   readonly sweepMs: number;
   readonly schedulesMs: number;
   readonly retentionMs: number;
@@ -42,6 +49,7 @@ export function checkOptions(options: ProcessorOptions): CheckedOptions {
     "tick",
     "window",
     "concurrency",
+    "queues",
     "sweep",
     "schedules",
     "retention",
@@ -65,8 +73,21 @@ export function checkOptions(options: ProcessorOptions): CheckedOptions {
     activeMs: durationMs("tick.active", tick.active ?? "1s"),
     window,
     concurrency,
+    queues: queueLimits(options.queues ?? {}),
     sweepMs: durationMs("sweep", sweep, { least: 100 }),
     schedulesMs: durationMs("schedules", schedules, { least: 100 }),
     retentionMs: durationMs("retention", options.retention ?? "1d"),
   };
+}
+
+function queueLimits(
+  queues: NonNullable<ProcessorOptions["queues"]>,
+): ReadonlyMap<string, LanePolicy> {
+  return new Map(
+    Object.entries(queues).map(([queue, limits]) => {
+      const option = `queues.${checkId("queue", queue)}`;
+      refuseUnknown(`${option} option`, limits, ["concurrency"]);
+      return [queue, queueLimit(`${option}.concurrency`, limits.concurrency)];
+    }),
+  );
 }

@@ -72,6 +72,52 @@ test(
 );
 
 test(
+  "of a limited queue as many run at the same time as the processors say, whatever their priority; other queues do not wait",
+  tests.scope(async (scope) => {
+    const gauge = new Gauge();
+    const free = task("free", () => "done");
+    const app = await scope.open();
+    for (let i = 0; i < 2; i++) {
+      await scope.processor(await scope.open(), { queues: { narrow: { concurrency: 3 } } });
+    }
+    await crew(scope, 2, [gauge.task, free], { queues: ["default", "narrow"], concurrency: 8 });
+    const members = times(40, (i) => gauge.task.s(10).set({ queue: "narrow", priority: i % 10 }));
+    const run = await app.submit(group(members));
+    assert.equal(
+      await (await app.submit(group(times(20, () => free.s())))).result(),
+      times(20, () => "done"),
+    );
+    await run.result();
+    assert.is(gauge.most, 3);
+    assert.is(gauge.ran, 40);
+  }),
+);
+
+test(
+  "a limit of a queue that is set or lifted while its tasks are under way repeats and loses none",
+  tests.scope(async (scope) => {
+    const gauge = new Gauge();
+    const app = await scope.open();
+    const first = await scope.processor(await scope.open());
+    await crew(scope, 1, [gauge.task], { queues: ["narrow"], concurrency: 4 });
+    const run = await app.submit(
+      group(times(60, () => gauge.task.s(10).set({ queue: "narrow" }))),
+    );
+    await eventually("some have run", () => gauge.ran > 10);
+    const limited = await scope.processor(await scope.open(), {
+      queues: { narrow: { concurrency: 1 } },
+      tick: { idle: ["100ms", "100ms"] },
+    });
+    await first.stop();
+    await eventually("more have run", () => gauge.ran > 20);
+    await scope.processor(await scope.open(), { tick: { idle: ["100ms", "100ms"] } });
+    await limited.stop();
+    await run.result();
+    assert.is(gauge.ran, 60);
+  }),
+);
+
+test(
   "keys and queues with dashes in their names have limits of their own",
   tests.scope(async (scope) => {
     const gauges = new Map<string, number>();
