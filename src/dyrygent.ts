@@ -4,6 +4,7 @@ import { KnownTasks } from "./client/known_tasks.ts";
 import { list, type ListOptions } from "./client/list.ts";
 import { liveProcessors, liveWorkers } from "./client/live.ts";
 import { Run } from "./client/run.ts";
+import { Schedule, schedule, type ScheduleOptions, schedules } from "./client/schedules.ts";
 import { submit, type SubmitOptions, type Submittable } from "./client/submit.ts";
 import { type Duration, durationMs } from "./core/duration.ts";
 import { InvalidOptionError } from "./core/errors.ts";
@@ -11,6 +12,8 @@ import { checkId, quote } from "./core/ids.ts";
 import { refuseUnknown } from "./core/options.ts";
 import type { LiveProcessor, LiveWorker } from "./core/presence.ts";
 import type { RunStatus } from "./core/records.ts";
+import type { Recurrence } from "./core/recurrence.ts";
+import type { ScheduleStatus } from "./core/schedule.ts";
 import type { Codec } from "./core/sealing.ts";
 import { natsPorts } from "./nats/open.ts";
 import type { Log, Ports } from "./ports.ts";
@@ -159,5 +162,31 @@ export class Dyrygent {
   /** The processors that run now, in the order of their ids. @throws {UnavailableError} */
   processors(): Promise<LiveProcessor[]> {
     return liveProcessors(this.#ports);
+  }
+
+  /**
+   * Makes a schedule, or replaces the one with this id: processors submit the workflow at each occurrence. The same
+   * again changes nothing. Where only the workflow or an option changes, the next occurrence stays; another `when` counts
+   * from now.
+   * @param id at most 46 characters; the run of an occurrence is called `<id>-20260101T020000Z`.
+   * @throws {InvalidOptionError}, {InvalidWorkflowError}, {CycleError}, {PayloadTooLargeError}, {UnavailableError}
+   */
+  schedule(
+    id: string,
+    when: Recurrence,
+    target: Submittable<unknown>,
+    options: ScheduleOptions = {},
+  ): Promise<Schedule> {
+    return schedule(this.#ports, id, when, target, options);
+  }
+
+  /** A schedule by its id. Whether it exists shows in its methods (`NotFoundError`). @throws {InvalidOptionError} */
+  scheduleOf(id: string): Schedule {
+    return new Schedule(this.#ports, id);
+  }
+
+  /** The schedules there are, in no particular order. */
+  schedules(): AsyncGenerator<ScheduleStatus, void, void> {
+    return schedules(this.#ports);
   }
 }

@@ -108,6 +108,13 @@ test("core and ports import no package", () => {
   );
 });
 
+test("the cron library is known to one file", () => {
+  const recurrence = { "src/core/recurrence.ts": `import { Cron } from "croner";` };
+  planted({ ...recurrence, "src/core/scheduler.ts": `import "./recurrence.ts";` });
+  planted({ "src/core/scheduler.ts": `import "croner";` }, /croner; only src\/core\/recurrence.ts/);
+  planted({ "src/nats/facts.ts": `import "croner";` }, /croner; only src\/core\/recurrence.ts/);
+});
+
 test("the library imports nothing from outside of it", () => {
   planted({ "src/dyrygent.ts": `import "../scripts/test.ts";` }, /scripts\/test.ts, which is not/);
 });

@@ -18,6 +18,8 @@ export interface ProcessorOptions {
   concurrency?: number;
   /** How often one of the processors looks for lost ticks and old runs. @default "30s" */
   sweep?: Duration;
+  /** How often it reads all schedules, of whose changes it is also told at once: a safety net only. @default "10s" */
+  schedules?: Duration;
   /** How long a finished run is kept. @default "1d" */
   retention?: Duration;
 }
@@ -30,6 +32,7 @@ export interface CheckedOptions {
   readonly window: number;
   readonly concurrency: number;
   readonly sweepMs: number;
+  readonly schedulesMs: number;
   readonly retentionMs: number;
 }
 
@@ -40,9 +43,10 @@ export function checkOptions(options: ProcessorOptions): CheckedOptions {
     "window",
     "concurrency",
     "sweep",
+    "schedules",
     "retention",
   ]);
-  const { tick = {}, window = 4_000, concurrency = 1_000, sweep = "30s", retention = "1d" } =
+  const { tick = {}, window = 4_000, concurrency = 1_000, sweep = "30s", schedules = "10s" } =
     options;
   refuseUnknown("tick option", tick, ["idle", "active"]);
   const [least, most] = tick.idle ?? ["5s", "30s"];
@@ -62,6 +66,7 @@ export function checkOptions(options: ProcessorOptions): CheckedOptions {
     window,
     concurrency,
     sweepMs: durationMs("sweep", sweep, { least: 100 }),
-    retentionMs: durationMs("retention", retention),
+    schedulesMs: durationMs("schedules", schedules, { least: 100 }),
+    retentionMs: durationMs("retention", options.retention ?? "1d"),
   };
 }

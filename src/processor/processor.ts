@@ -18,6 +18,7 @@ import { Conductor } from "./conductor.ts";
 import { Hooks, type ProcessorEvents } from "./hooks.ts";
 import { loadDefinition, type LoadedDefinition } from "./load.ts";
 import { type CheckedOptions, checkOptions, type ProcessorOptions } from "./options.ts";
+import { Recurrences } from "./recurring.ts";
 import { Sweeper, type Swept } from "./sweeper.ts";
 
 /** What {@link Processor.runOnce} did. */
@@ -68,6 +69,7 @@ export class Processor {
   readonly #options: CheckedOptions;
   readonly #hooks: Hooks;
   readonly #sweeper: Sweeper;
+  readonly #recurrences: Recurrences;
   readonly #isAnnounced: boolean;
   #presence: Presence | undefined;
   readonly #held = new Map<string, Held>();
@@ -98,6 +100,7 @@ export class Processor {
       everyMs: this.#options.sweepMs,
       retentionMs: this.#options.retentionMs,
     });
+    this.#recurrences = new Recurrences(ports, { everyMs: this.#options.schedulesMs });
     this.id = ports.random.id();
   }
 
@@ -116,6 +119,7 @@ export class Processor {
     await this.#orEnd(() => this.#begin());
     if (this.#state !== "running") return;
     this.#sweeper.start();
+    this.#recurrences.start();
     if (!this.#isAnnounced) return;
     this.#presence = this.#present();
     await this.#presence.begin();
@@ -144,7 +148,7 @@ export class Processor {
   }
 
   /**
-   * Does what is due, then returns: for cron and edge runtimes. A workflow is conducted until it ends or nothing of it
+   * Does what is due, also of schedules, then returns: for cron and edge runtimes. A workflow is conducted until it ends or nothing of it
    * has happened for a moment; the rest is due again after `tick.active`.
    * @param options.maxDuration it returns after this at the latest (plus one answer of the server). @default "10s"
    */
@@ -159,6 +163,8 @@ export class Processor {
     this.#state = "once";
     this.#report = { conducted: new Set(), finished: 0 };
     await this.#orEnd(async () => {
+      // First, so that what it submits is taken up now.
+      await this.#recurrences.once(until);
       await this.#begin();
       while (clock.monotonic() < until && !this.#isIdle()) {
         await new Promise<void>((resolve) =>
@@ -213,7 +219,7 @@ export class Processor {
     for (const cancel of this.#cancels) cancel();
     const gone = this.#presence?.end();
     this.#presence = undefined;
-    await this.#showAll();
+    await Promise.all([this.#recurrences.stop(), this.#showAll()]);
     for (const held of [...this.#held.values()]) {
       held.tick.giveBack(delayMs);
       this.#drop(held);

@@ -77,9 +77,8 @@ export async function runLocally<Out>(
     concurrency: options.concurrency ?? 16,
   }, { isAnnounced: false });
   // Nobody looks, and nothing gets lost in here: presence and safety ticks would only make days of virtual time long.
-  const processor = new Processor(ports, { tick: { idle: ["30d", "30d"] }, sweep: "30d" }, {
-    isAnnounced: false,
-  });
+  const seldom = { tick: { idle: ["30d", "30d"] }, sweep: "30d", schedules: "30d" } as const;
+  const processor = new Processor(ports, seldom, { isAnnounced: false });
   const end = new Promise((resolve) => processor.on("finish", resolve));
   await worker.start();
   await processor.start();

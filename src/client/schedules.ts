@@ -1,0 +1,211 @@
+/**
+ * Schedules as clients see them: made, replaced, paused, removed, listed. Each change is a compare-and-set on the schedule's
+ * record, and then told to the processors, which do what is due. Nothing here submits but `runNow`.
+ */
+import { definitionFromJson, definitionToJson } from "../core/definition_json.ts";
+import { ConflictError, NotFoundError, PayloadTooLargeError } from "../core/errors.ts";
+import { withInput } from "../core/expand.ts";
+import { exactJson } from "../core/json.ts";
+import { refuseUnknown } from "../core/options.ts";
+import { isSameRule, type Recurrence, ruleOf } from "../core/recurrence.ts";
+import {
+  checkMissed,
+  checkScheduleId,
+  isSameRecord,
+  type MissedPolicy,
+  readSchedule,
+  SCHEDULE_PREFIX,
+  SCHEDULE_TOPIC,
+  scheduleKey,
+  type ScheduleRecord,
+  type ScheduleStatus,
+  statusOfSchedule,
+  writeSchedule,
+} from "../core/schedule.ts";
+import { Workflow } from "../core/workflow.ts";
+import type { Ports, View } from "../ports.ts";
+import { submitDefinition } from "../runs/submission.ts";
+import { Run } from "./run.ts";
+import type { Submittable } from "./submit.ts";
+
+export interface ScheduleOptions {
+  /**
+   * What becomes of occurrences that no processor dealt with within 60 s: none of them runs, only the last one, or all of
+   * them (the last 1,000). @default "skip"
+   */
+  missed?: MissedPolicy;
+  /** Whether it is paused from now on. @default as it was; a new one is not */
+  paused?: boolean;
+  /** What the workflow's `input()` gives, in every run; any JSON. */
+  input?: unknown;
+}
+
+/** Between two tries to change a record that others change too. */
+const AGAIN_MS = 50;
+const RUN_ID_LENGTH = 64;
+const encoder = new TextEncoder();
+
+/** What a caller of {@link schedule} wants recorded. */
+type Wanted = Pick<ScheduleRecord, "rule" | "missed" | "workflow" | "input"> & {
+  readonly paused: boolean | undefined;
+};
+
+/** @returns a handle, once it is recorded. */
+export async function schedule(
+  ports: Ports,
+  id: string,
+  when: Recurrence,
+  target: Submittable<unknown>,
+  options: ScheduleOptions = {},
+): Promise<Schedule> {
+  checkScheduleId(id);
+  refuseUnknown("schedule option", options, ["missed", "paused", "input"]);
+  const { missed = "skip", paused, input } = options;
+  const definition = (target instanceof Workflow ? target : Workflow.of(target)).build();
+  withInput(definition, input);
+  const now = ports.clock.now();
+  const wanted: Wanted = {
+    rule: ruleOf(when, now),
+    missed: checkMissed(missed),
+    paused,
+    workflow: definitionToJson(definition),
+    ...(input === undefined ? {} : { input: JSON.parse(exactJson(input, "input")) }),
+  };
+  await change(ports, id, (view) => {
+    const old = view === undefined ? undefined : readSchedule(view.data);
+    return old === undefined ? asNew(wanted, now) : replaced(old, wanted, now);
+  });
+  return new Schedule(ports, id);
+}
+
+function asNew({ paused = false, ...wanted }: Wanted, now: number): ScheduleRecord {
+  return { ...wanted, paused, createdAt: now, handledTo: now };
+}
+
+/** Where the rule stays, what is due stays due; a new rule counts from now. */
+function replaced(
+  { input: _, ...old }: ScheduleRecord,
+  { paused = old.paused, ...wanted }: Wanted,
+  now: number,
+): ScheduleRecord {
+  const rule = isSameRule(old.rule, wanted.rule)
+    ? { rule: old.rule }
+    : { rule: wanted.rule, handledTo: now };
+  return withPause({ ...old, ...wanted, ...rule }, paused, now);
+}
+
+/** What comes in a pause is not made up for. */
+function withPause(record: ScheduleRecord, paused: boolean, now: number): ScheduleRecord {
+  if (record.paused === paused) return record;
+  return { ...record, paused, ...(paused ? {} : { handledTo: Math.max(now, record.handledTo) }) };
+}
+
+/** The schedules there are, in no particular order. What cannot be read is left out. */
+export async function* schedules(ports: Ports): AsyncGenerator<ScheduleStatus, void, void> {
+  for await (const { key, data } of ports.views.list(SCHEDULE_PREFIX)) {
+    const record = readSchedule(data);
+    if (record !== undefined) yield statusOfSchedule(key.slice(SCHEDULE_PREFIX.length), record);
+  }
+}
+
+/** A handle on a schedule. Holds nothing but the id; every method throws a `NotFoundError` when there is no such schedule. */
+export class Schedule {
+  readonly id: string;
+  readonly #ports: Ports;
+
+  /** @throws {InvalidOptionError} */
+  constructor(ports: Ports, id: string) {
+    this.id = checkScheduleId(id);
+    this.#ports = ports;
+  }
+
+  async status(): Promise<ScheduleStatus> {
+    return statusOfSchedule(this.id, this.#known(await read(this.#ports, this.id)));
+  }
+
+  /** From now on nothing becomes due. Runs that were submitted go on. */
+  async pause(): Promise<void> {
+    await this.#set({ paused: true });
+  }
+
+  /** It goes on with the next occurrence: what came in the pause is not made up for. */
+  async resume(): Promise<void> {
+    await this.#set({ paused: false });
+  }
+
+  /** Removes the schedule; its runs stay. */
+  async remove(): Promise<void> {
+    const { views, hints } = this.#ports;
+    if (await read(this.#ports, this.id) === undefined) throw this.#notFound();
+    await views.remove(scheduleKey(this.id));
+    hints.tell(SCHEDULE_TOPIC, encoder.encode(this.id));
+  }
+
+  /** Submits its workflow now, besides what is due: with an id of its own, also while the schedule is paused. */
+  async runNow(): Promise<Run> {
+    const { workflow, input } = this.#known(await read(this.#ports, this.id));
+    const room = RUN_ID_LENGTH - this.id.length - 1;
+    const id = `${this.id}-${this.#ports.random.id().slice(0, room)}`;
+    await submitDefinition(this.#ports, id, withInput(definitionFromJson(workflow), input));
+    return new Run(this.#ports, id);
+  }
+
+  #set({ paused }: { paused: boolean }): Promise<void> {
+    const now = this.#ports.clock.now();
+    return change(this.#ports, this.id, (view) => withPause(this.#known(view), paused, now));
+  }
+
+  #known(view: View | undefined): ScheduleRecord {
+    if (view === undefined) throw this.#notFound();
+    const record = readSchedule(view.data);
+    if (record !== undefined) return record;
+    throw new ConflictError(`The record of schedule "${this.id}" cannot be read`, {
+      hint:
+        "A newer version wrote it, or something else did. Make the schedule anew, or remove it.",
+    });
+  }
+
+  #notFound(): NotFoundError {
+    return new NotFoundError(`There is no schedule "${this.id}"`, {
+      hint: "See app.schedules(); app.schedule(…) makes one.",
+    });
+  }
+}
+
+/** Changes the record, unless it stays as it is, and tells processors. Others may change it at the same time. */
+async function change(
+  ports: Ports,
+  id: string,
+  decide: (view: View | undefined) => ScheduleRecord,
+): Promise<void> {
+  const { views, hints, maxRecord } = ports;
+  for (;;) {
+    const view = await read(ports, id);
+    const data = writeSchedule(decide(view));
+    if (data.length > maxRecord) {
+      throw new PayloadTooLargeError(
+        `The record of schedule "${id}"`,
+        data.length,
+        maxRecord,
+        "It has the whole workflow: schedule a small one whose task expands into the big one.",
+      );
+    }
+    if (view !== undefined && isSameRecord(view.data, data)) return;
+    if (await views.swap(scheduleKey(id), view?.revision ?? 0, data)) break;
+    await later(ports, AGAIN_MS);
+  }
+  hints.tell(SCHEDULE_TOPIC, encoder.encode(id));
+}
+
+/** In a cluster, a record that was written this moment may not be everywhere yet. */
+async function read(ports: Ports, id: string): Promise<View | undefined> {
+  const { views, hints } = ports;
+  const view = await views.get(scheduleKey(id));
+  if (view !== undefined || !hints.spreads) return view;
+  await later(ports, AGAIN_MS);
+  return views.get(scheduleKey(id));
+}
+
+function later({ clock }: Ports, ms: number): Promise<void> {
+  return new Promise((resolve) => clock.after(ms, resolve));
+}
