@@ -2,29 +2,34 @@
  * Schedules as clients see them: made, replaced, paused, removed, listed. Each change is a compare-and-set on the schedule's
  * record, and then told to the processors, which do what is due. Nothing here submits but `runNow`.
  */
-import { definitionFromJson, definitionToJson } from "../core/definition_json.ts";
+import type { Definition } from "../core/definition.ts";
+import { definitionToJson } from "../core/definition_json.ts";
 import { ConflictError, NotFoundError, PayloadTooLargeError } from "../core/errors.ts";
 import { withInput } from "../core/expand.ts";
-import { exactJson } from "../core/json.ts";
 import { refuseUnknown } from "../core/options.ts";
 import { isSameRule, type Recurrence, ruleOf } from "../core/recurrence.ts";
 import {
   checkMissed,
+  checkPaused,
   checkScheduleId,
   isSameRecord,
   type MissedPolicy,
   readSchedule,
   SCHEDULE_PREFIX,
   SCHEDULE_TOPIC,
+  scheduledDefinition,
   scheduleKey,
   type ScheduleRecord,
   type ScheduleStatus,
   statusOfSchedule,
   writeSchedule,
 } from "../core/schedule.ts";
+import { sealDefinition, unsealDefinition } from "../core/sealed_definition.ts";
+import type { Codec } from "../core/sealing.ts";
 import { Workflow } from "../core/workflow.ts";
 import type { Ports, View } from "../ports.ts";
-import { submitDefinition } from "../runs/submission.ts";
+import { submitAsItIs } from "../runs/submission.ts";
+import { checkKnownArguments } from "./arguments.ts";
 import { Run } from "./run.ts";
 import type { Submittable } from "./submit.ts";
 
@@ -45,10 +50,8 @@ const AGAIN_MS = 50;
 const RUN_ID_LENGTH = 64;
 const encoder = new TextEncoder();
 
-/** What a caller of {@link schedule} wants recorded. */
-type Wanted = Pick<ScheduleRecord, "rule" | "missed" | "workflow" | "input"> & {
-  readonly paused: boolean | undefined;
-};
+/** What is to run. */
+type Content = Pick<ScheduleRecord, "workflow" | "input">;
 
 /** @returns a handle, once it is recorded. */
 export async function schedule(
@@ -60,38 +63,57 @@ export async function schedule(
 ): Promise<Schedule> {
   checkScheduleId(id);
   refuseUnknown("schedule option", options, ["missed", "paused", "input"]);
+  const { codec, clock } = ports;
+  const now = clock.now();
   const { missed = "skip", paused, input } = options;
-  const definition = (target instanceof Workflow ? target : Workflow.of(target)).build();
-  withInput(definition, input);
-  const now = ports.clock.now();
-  const wanted: Wanted = {
-    rule: ruleOf(when, now),
-    missed: checkMissed(missed),
-    paused,
-    workflow: definitionToJson(definition),
-    ...(input === undefined ? {} : { input: JSON.parse(exactJson(input, "input")) }),
-  };
-  await change(ports, id, (view) => {
+  const wanted = { rule: ruleOf(when, now), missed: checkMissed(missed) };
+  if (paused !== undefined) checkPaused(paused);
+  const workflow = target instanceof Workflow ? target : Workflow.of(target);
+  const plain = withInput(workflow.build(), input);
+  await checkKnownArguments(plain, workflow.inputSchemas());
+  const content = contentOf(codec === undefined ? plain : await sealDefinition(codec, plain));
+  // What processors could not build shows here.
+  scheduledDefinition(content);
+  await change(ports, id, async (view) => {
     const old = view === undefined ? undefined : readSchedule(view.data);
-    return old === undefined ? asNew(wanted, now) : replaced(old, wanted, now);
+    if (old === undefined) {
+      return { ...wanted, paused: paused ?? false, createdAt: now, handledTo: now, ...content };
+    }
+    const { workflow, input, ...rest } = old;
+    const kept = await isRecorded(plain, old, codec) ? { workflow, input } : content;
+    // A new rule counts from now. Where it stays, what is due stays due.
+    const rule = isSameRule(old.rule, wanted.rule) ? { rule: old.rule } : { handledTo: now };
+    return withPause({ ...rest, ...wanted, ...rule, ...kept }, paused ?? old.paused, now);
   });
   return new Schedule(ports, id);
 }
 
-function asNew({ paused = false, ...wanted }: Wanted, now: number): ScheduleRecord {
-  return { ...wanted, paused, createdAt: now, handledTo: now };
+function contentOf(definition: Definition): Content {
+  const { input } = definition;
+  return {
+    workflow: definitionToJson(definition),
+    ...(input === undefined ? {} : { input: JSON.parse(input) }),
+  };
 }
 
-/** Where the rule stays, what is due stays due; a new rule counts from now. */
-function replaced(
-  { input: _, ...old }: ScheduleRecord,
-  { paused = old.paused, ...wanted }: Wanted,
-  now: number,
-): ScheduleRecord {
-  const rule = isSameRule(old.rule, wanted.rule)
-    ? { rule: old.rule }
-    : { rule: wanted.rule, handledTo: now };
-  return withPause({ ...old, ...wanted, ...rule }, paused, now);
+/**
+ * Whether this is what is recorded, sealed if it is to be. A codec may seal the same differently each time: what it hides is
+ * compared. What cannot be read is something else.
+ */
+async function isRecorded(
+  plain: Definition,
+  record: ScheduleRecord,
+  codec: Codec | undefined,
+): Promise<boolean> {
+  const text = (definition: Definition) => JSON.stringify(contentOf(definition));
+  try {
+    const recorded = scheduledDefinition(record);
+    if (codec === undefined) return text(recorded) === text(plain);
+    return text(await unsealDefinition(codec, recorded)) === text(plain) &&
+      text(recorded) !== text(plain);
+  } catch {
+    return false;
+  }
 }
 
 /** What comes in a pause is not made up for. */
@@ -143,10 +165,10 @@ export class Schedule {
 
   /** Submits its workflow now, besides what is due: with an id of its own, also while the schedule is paused. */
   async runNow(): Promise<Run> {
-    const { workflow, input } = this.#known(await read(this.#ports, this.id));
+    const record = this.#known(await read(this.#ports, this.id));
     const room = RUN_ID_LENGTH - this.id.length - 1;
     const id = `${this.id}-${this.#ports.random.id().slice(0, room)}`;
-    await submitDefinition(this.#ports, id, withInput(definitionFromJson(workflow), input));
+    await submitAsItIs(this.#ports, id, scheduledDefinition(record));
     return new Run(this.#ports, id);
   }
 
@@ -176,12 +198,12 @@ export class Schedule {
 async function change(
   ports: Ports,
   id: string,
-  decide: (view: View | undefined) => ScheduleRecord,
+  decide: (view: View | undefined) => ScheduleRecord | Promise<ScheduleRecord>,
 ): Promise<void> {
   const { views, hints, maxRecord } = ports;
   for (;;) {
     const view = await read(ports, id);
-    const data = writeSchedule(decide(view));
+    const data = writeSchedule(await decide(view));
     if (data.length > maxRecord) {
       throw new PayloadTooLargeError(
         `The record of schedule "${id}"`,

@@ -22,6 +22,7 @@ import { isId, isTaskName, quote } from "./ids.ts";
 import { exactJson } from "./json.ts";
 import { isCount, LIMITS } from "./limits.ts";
 import { payloadText, type Policy, policyFlaw, runsNothing } from "./options.ts";
+import { isSealed } from "./sealing.ts";
 import { failureNodes, inputNodes, isTemplate, type Template } from "./template.ts";
 
 /** One node as JSON. */
@@ -198,7 +199,7 @@ function impliedEdges(
 function signatureFromJson(node: NodeJson, path: string, size: number): string {
   const { task, args, inputs, calls, timeoutMs, softTimeoutMs, ignoreResult, payload } = node;
   if (!isTaskName(task)) refuse(`${path}.task`, task, "it is a task's name");
-  if (!Array.isArray(args)) refuse(`${path}.args`, args, "it is a list");
+  if (!Array.isArray(args) && !isSealed(args)) refuse(`${path}.args`, args, "it is a list");
   const json = exactJson(args, `${path}.args`);
   if (inputs !== undefined && !isTemplate({ json, inputs }, size)) {
     refuse(`${path}.inputs`, inputs, "it is a list of places in args, for existing nodes' results");

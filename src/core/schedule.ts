@@ -2,8 +2,10 @@
  * A schedule: a workflow, and when it is submitted again and again. What is recorded of it, and what follows from that at a
  * given moment. Decides only; clients write records, processors do what is due.
  */
-import type { WorkflowJson } from "./definition_json.ts";
+import type { Definition } from "./definition.ts";
+import { definitionFromJson, type WorkflowJson } from "./definition_json.ts";
 import { InvalidOptionError } from "./errors.ts";
+import { withInput } from "./expand.ts";
 import { isId, quote } from "./ids.ts";
 import { isCount } from "./limits.ts";
 import {
@@ -32,7 +34,7 @@ export interface ScheduleRecord {
   /** The last occurrence that became a run, and that run. */
   readonly lastAt?: number;
   readonly lastRun?: string;
-  /** Not checked yet: whoever builds it does. */
+  /** Sealed where there was a codec. Not checked yet: see {@link scheduledDefinition}. */
   readonly workflow: WorkflowJson;
   /** What the workflow's `input()` gives. */
   readonly input?: unknown;
@@ -94,6 +96,14 @@ export function checkMissed(value: unknown): MissedPolicy {
   });
 }
 
+/** @throws {InvalidOptionError} */
+export function checkPaused(value: unknown): void {
+  if (typeof value === "boolean") return;
+  throw new InvalidOptionError("paused", `paused = ${quote(value)} is not a boolean`, {
+    hint: "Leave it out, and a schedule stays as it is.",
+  });
+}
+
 /** The id of the run of an occurrence: the same whoever submits it, so that it is one run. */
 export function occurrenceRunId(schedule: string, at: number): string {
   return `${schedule}-${new Date(at).toISOString().replace(/\.\d+/, "").replaceAll(/[-:]/g, "")}`;
@@ -140,6 +150,13 @@ function upTo(occurrences: Occurrences, first: number, now: number): number[] {
 
 function latest(occurrences: Occurrences, after: number, until: number, most: number): number[] {
   return latestOccurrences(occurrences, { after, until, most });
+}
+
+/** What each run of it consists of. @throws {InvalidWorkflowError} */
+export function scheduledDefinition(
+  { workflow, input }: Pick<ScheduleRecord, "workflow" | "input">,
+): Definition {
+  return withInput(definitionFromJson(workflow), input);
 }
 
 export function statusOfSchedule(id: string, record: ScheduleRecord): ScheduleStatus {

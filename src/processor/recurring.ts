@@ -7,9 +7,7 @@
  * is known may be old: before anything is done, the schedule is read again.
  */
 import type { Definition } from "../core/definition.ts";
-import { definitionFromJson } from "../core/definition_json.ts";
 import { ConflictError, UnavailableError } from "../core/errors.ts";
-import { withInput } from "../core/expand.ts";
 import { isId } from "../core/ids.ts";
 import { failureOf } from "../core/records.ts";
 import {
@@ -20,12 +18,13 @@ import {
   readSchedule,
   SCHEDULE_PREFIX,
   SCHEDULE_TOPIC,
+  scheduledDefinition,
   scheduleKey,
   type ScheduleRecord,
   writeSchedule,
 } from "../core/schedule.ts";
 import type { Cancel, Ports, View } from "../ports.ts";
-import { submitDefinition } from "../runs/submission.ts";
+import { submitAsItIs } from "../runs/submission.ts";
 
 /** A schedule as it was read last. */
 interface Known {
@@ -274,9 +273,9 @@ export class Recurrences {
     return plan satisfies never;
   }
 
-  #definitionOf(known: Known, { workflow, input }: ScheduleRecord): Definition | undefined {
+  #definitionOf(known: Known, record: ScheduleRecord): Definition | undefined {
     try {
-      return withInput(definitionFromJson(workflow), input);
+      return scheduledDefinition(record);
     } catch (error) {
       known.record = undefined;
       const { message } = failureOf(error);
@@ -305,7 +304,7 @@ export class Recurrences {
   /** @returns whether there is a run of this id now. */
   async #submitOne(id: string, definition: Definition): Promise<boolean> {
     try {
-      await submitDefinition(this.#ports, id, definition);
+      await submitAsItIs(this.#ports, id, definition);
       return true;
     } catch (error) {
       if (error instanceof UnavailableError) throw error;

@@ -43,6 +43,15 @@ export async function submitDefinition(
   return isNew ? "created" : "exists";
 }
 
+/** The same, of a definition that is stored as it is: what was to be sealed is sealed already. */
+export function submitAsItIs(
+  ports: Ports,
+  id: string,
+  definition: Definition,
+): Promise<"created" | "exists"> {
+  return submitDefinition({ ...ports, codec: undefined }, id, definition);
+}
+
 /** @throws {ConflictError} when the id is taken by other content. */
 export async function checkFree(ports: Ports, id: string, definition: Definition): Promise<void> {
   await isSubmitted(ports, id, (await prepare(ports, definition)).encoded, definition);

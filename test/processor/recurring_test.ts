@@ -4,7 +4,14 @@
  * submit is counted too.
  */
 import * as fc from "fast-check";
-import { type MissedPolicy, task, UnavailableError, Workflow } from "nats-dyrygent";
+import {
+  DyrygentError,
+  type MissedPolicy,
+  NotFoundError,
+  task,
+  UnavailableError,
+  Workflow,
+} from "nats-dyrygent";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Schedule, schedule, schedules } from "../../src/client/schedules.ts";
@@ -17,7 +24,7 @@ import { SeededRandom } from "../../src/memory/random.ts";
 import type { Ports } from "../../src/ports.ts";
 import { Recurrences } from "../../src/processor/recurring.ts";
 import { submitDefinition } from "../../src/runs/submission.ts";
-import { within } from "../nats/server.ts";
+import { rejection, within } from "../nats/server.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -278,6 +285,77 @@ test("the same schedule again changes nothing; another workflow keeps the next o
   assert.is(status.nextAt, world.now + 2 * HOUR_MS);
   assert.is(status.createdAt, start);
   assert.equal(status.when, { every: 2 * HOUR_MS });
+});
+
+/** Hides nothing, but gives another answer each time, as ciphers do. */
+class Scrambler {
+  #n = 0;
+  encode = (data: Uint8Array) => Uint8Array.from([this.#n++, ...data.map((byte) => byte ^ 0x55)]);
+  decode = (data: Uint8Array) => data.slice(1).map((byte) => byte ^ 0x55);
+}
+
+test("with a codec, what is recorded is sealed, and processors submit it without the codec", async () => {
+  const world = new World();
+  const { ports } = world;
+  const greet = task("greet", (name: string) => name);
+  const wf = new Workflow("greeting", { payload: { to: "secret payload" } });
+  wf.call(greet, "secret argument");
+  wf.call(greet, wf.input<string>());
+  const options = { input: "secret input" };
+  const bytes = async () => (await ports.views.get(scheduleKey("s")))!.data;
+  const text = (data: Uint8Array) => new TextDecoder().decode(data);
+  const sealing: Ports = { ...ports, codec: new Scrambler() };
+  const make = (ports: Ports) => schedule(ports, "s", { every: "1h" }, wf, options);
+
+  await make(ports);
+  assert.match(text(await bytes()), "secret argument");
+  await make(sealing);
+  const sealed = text(await bytes());
+  assert.not.match(sealed, "secret");
+  await make(sealing);
+  assert.is(text(await bytes()), sealed, "the same again, and it was written anew");
+  for (let i = 0; i < 2; i++) world.recurrences().start();
+  world.recurrences({ ports: sealing }).start();
+  await world.pass(2 * HOUR_MS);
+  assert.is((await world.runs()).length, 2);
+  assert.is(world.made, 2);
+  for (const { data } of await ports.facts.scan(ALL_HEADS, { bodies: true })) {
+    assert.not.match(text(data), "secret");
+  }
+  assert.equal(world.logs, []);
+});
+
+test("bad input is refused, and nothing is recorded", async () => {
+  const world = new World();
+  const bad: [unknown[], RegExp][] = [
+    [["a.b", { every: "1h" }, nothing.s()], /schedule id "a.b"/],
+    [["s", { every: "1ms" }, nothing.s()], /when.every/],
+    [["s", { every: "1h" }, nothing.s(), { missed: "never" }], /missed = "never"/],
+    [["s", { every: "1h" }, nothing.s(), { paused: 1 }], /paused = 1/],
+    [["s", { every: "1h" }, nothing.s(), { often: true }], /no schedule option "often"/],
+    [["s", { every: "1h" }, nothing.s(), { input: 1 }], /takes no input/],
+    [
+      ["s", { every: "1h" }, task("one", (x: string) => x).s("x".repeat(2_000_000))],
+      /2\d{6} bytes/,
+    ],
+  ];
+  for (const [[id, when, target, options], message] of bad) {
+    const made = schedule(world.ports, id as string, when as Recurrence, target as never, options!);
+    const error = await rejection(made);
+    assert.instance(error, DyrygentError);
+    assert.match(error.message, message);
+  }
+  for await (const { id } of schedules(world.ports)) assert.unreachable(id);
+});
+
+test("of a schedule that is not there, every method says so", async () => {
+  const { ports } = new World();
+  const handle = new Schedule(ports, "nobody");
+  for (const method of ["status", "pause", "resume", "remove", "runNow"] as const) {
+    const error = await rejection(handle[method]());
+    assert.instance(error, NotFoundError);
+    assert.match(error.message, `There is no schedule "nobody"`);
+  }
 });
 
 test("schedules that cannot be read or run are said and left alone, and the others go on", async () => {
