@@ -212,7 +212,7 @@ test("however processors come and go, each occurrence runs once, or is missed as
         assert.is(world.made, expected.length);
       },
     ),
-    { numRuns: 25 },
+    { numRuns: 15 },
   );
 });
 
