@@ -8,7 +8,7 @@ import { decodeHead } from "../src/core/definition_codec.ts";
 import type { Fact } from "../src/core/fact.ts";
 import { EDGE_KINDS, type EdgeKind } from "../src/core/graph.ts";
 import { parseKey } from "../src/core/keys.ts";
-import { type EndRecord, readEnd } from "../src/core/records.ts";
+import { type EndRecord, readEnd, readOutcomeNote } from "../src/core/records.ts";
 import { factOf, wholeDefinition } from "../src/core/recorded.ts";
 import { Scheduler } from "../src/core/scheduler.ts";
 import type { Stored } from "../src/ports.ts";
@@ -51,6 +51,7 @@ export async function audit(evidence: Evidence): Promise<string[]> {
   for (const [workflow, log] of logs) {
     const own = executions.filter((execution) => execution.workflow === workflow);
     broken.push(...await auditRun(workflow, log, own, evidence.crashed));
+    broken.push(...toldByChildren(workflow, log, logs));
   }
   return broken;
 }
@@ -192,6 +193,24 @@ class Replay {
   }
 }
 
+/** S1: what is recorded as the outcome of a run in a node's place is how that run had ended by then. */
+function toldByChildren(
+  workflow: string,
+  log: readonly Stored[],
+  logs: ReadonlyMap<string, readonly Stored[]>,
+): string[] {
+  return log.flatMap(({ key, seq, note }) => {
+    const outcome = readOutcomeNote(note);
+    if (outcome?.elsewhere?.is !== "run") return [];
+    const { run } = outcome.elsewhere;
+    const said = (logs.get(run) ?? []).some((stored) =>
+      parseKey(stored.key)?.is === "end" && stored.seq < seq &&
+      (readEnd(stored.data)?.state === "SUCCESS") === (outcome.is === "succeeded")
+    );
+    return said ? [] : [`S1: ${key} says "${outcome.is}", ${run} did not (${workflow})`];
+  });
+}
+
 /** S2, S3: one record for each key. */
 function onlyOnce(log: readonly Stored[]): string[] {
   const seen = new Set<string>();
@@ -230,9 +249,10 @@ function ended(definition: Definition, { scheduler, ends, controls }: Replay): s
   const broken: string[] = [];
   for (let node = 0; node < definition.graph.size; node++) {
     if (!scheduler.hasEnded(node)) broken.push(`L1: node ${node} is ${scheduler.stateOf(node)}`);
-    const fails = scheduler.stateOf(node) === "FAILURE" &&
-      policyOfNode(definition, node).optional !== true;
-    if (end.state === "SUCCESS" && fails) broken.push(`S4: SUCCESS, but node ${node} failed`);
+  }
+  for (const node of scheduler.failures(definition.graph.size)) {
+    if (end.state !== "SUCCESS" || policyOfNode(definition, node).optional === true) continue;
+    broken.push(`S4: SUCCESS, but node ${node} failed`);
   }
   const failed = scheduler.failures(1).length > 0;
   if (end.state === "FAILURE" && !failed) broken.push("S4: FAILURE without a failed node");

@@ -41,7 +41,7 @@ import { Scheduler, startOf } from "../core/scheduler.ts";
 import type { Cancel, Hint, Ports, TaskAddress } from "../ports.ts";
 import { statusOf } from "../runs/submission.ts";
 import { type Due, DueQueue } from "./due.ts";
-import { Family, type Pausing } from "./family.ts";
+import { Family } from "./family.ts";
 import { type LoadedFacts, loadFacts } from "./load.ts";
 import { lookAt, overdueFailure } from "./overdue.ts";
 import { TaskMessages } from "./task_messages.ts";
@@ -100,6 +100,8 @@ export class Conductor {
   readonly #due = new DueQueue();
   readonly #sent = new Map<number, Sent>();
   #controls = 0;
+  /** Which control fact was the last pause or resume. */
+  #lastPausing: number | undefined;
   /** Until it is known what another conductor has sent already, nothing is sent. */
   #isTakingOver = true;
   /** Facts heard while the log is being read. */
@@ -384,6 +386,10 @@ export class Conductor {
       this.#messages.keep(node, data);
     }
     this.#do(this.#scheduler.apply(fact));
+    // A run that took a node's place too late to be asked with the others.
+    const isLate = fact.is === "expanded" &&
+      (this.#scheduler.paused || this.#scheduler.hasEnded(node));
+    if (isLate) this.#follow(this.#keepInStep());
     this.#pump();
   }
 
@@ -429,11 +435,31 @@ export class Conductor {
         this.#follow(this.#recordOutcome(node, attempt, { result: effect.data }));
         break;
       case "revive":
-        this.#follow(this.#family.revive(effect));
+        this.#follow(this.#revive(effect));
         break;
       default:
         effect satisfies never;
     }
+  }
+
+  async #revive({ node, attempt, child }: NodeEffect & { is: "revive" }): Promise<void> {
+    if (await this.#family.revive({ node, attempt, child })) return;
+    const message = `run ${child} was removed: it cannot be tried again`;
+    await this.#recordOutcome(node, attempt, { failure: { name: "WorkflowFailedError", message } });
+  }
+
+  /** Runs in the place of nodes do as this one does. */
+  #keepInStep(): Promise<void> {
+    const { paused, reason } = this.#scheduler;
+    return this.#family.keepInStep({
+      running: [...this.#scheduler.children()],
+      abandoned: [...this.#scheduler.abandoned()],
+      // A pause also ends with a cancel, and with the round.
+      pausing: this.#lastPausing === undefined
+        ? undefined
+        : { is: paused ? "pause" : "resume", n: this.#lastPausing },
+      reason,
+    });
   }
 
   /** Sends what is ready, as far as the window allows. */
@@ -530,21 +556,26 @@ export class Conductor {
     scheduler.begin();
     this.#timeouts = 0;
     let withdrawn = false;
-    let pausing: Pausing | undefined;
+    let lastPausing: number | undefined;
     let n = 0;
     for (const fact of loaded.facts) {
       if (fact.is === "control") {
         n++;
-        this.#noteTime(fact);
         const { is } = fact.control;
-        if (is === "pause" || is === "resume") pausing = { is, n };
+        if (is === "timeout") this.#timeouts++;
+        if (is === "pause" || is === "resume") lastPausing = n;
       }
+      const { round } = scheduler;
       for (const effect of scheduler.apply(fact)) withdrawn ||= effect.is === "withdraw";
+      if (scheduler.round === round) continue;
+      this.#startedAt = fact.at;
+      this.#timeouts = 0;
     }
     const { finished } = scheduler;
     if (this.#closed) return [];
     this.#scheduler = scheduler;
     this.#controls = loaded.controls;
+    this.#lastPausing = lastPausing;
     this.#takeReady();
     for (const [node, { attempt }] of this.#sent) {
       if (!scheduler.isOpen(node) || scheduler.attemptOf(node) !== attempt) this.#sent.delete(node);
@@ -553,12 +584,7 @@ export class Conductor {
       if (this.#sent.get(effect.node)?.attempt !== effect.attempt) this.#enqueue(effect);
     }
     if (withdrawn) await this.#withdrawStale();
-    await this.#family.keepInStep({
-      running: [...scheduler.children()],
-      abandoned: [...scheduler.abandoned()],
-      pausing,
-      reason: scheduler.reason,
-    });
+    await this.#keepInStep();
     const heard = this.#heard;
     this.#heard = undefined;
     for (const hint of heard) this.#onHint(hint);
@@ -567,13 +593,6 @@ export class Conductor {
       this.#setState(scheduler.paused ? "PAUSED" : isUntouched(loaded) ? this.#state : "RUNNING");
     }
     return queued;
-  }
-
-  #noteTime({ control, at }: Fact & { is: "control" }): void {
-    if (control.is === "timeout") this.#timeouts++;
-    if (control.is !== "retry" && control.is !== "rerun") return;
-    this.#startedAt = at;
-    this.#timeouts = 0;
   }
 
   /** After a control fact. */

@@ -11,7 +11,7 @@ import type { Ports } from "../ports.ts";
 import { recordControlOnce } from "../runs/control.ts";
 import { lastEnd } from "../runs/end.ts";
 
-/** The last pause or resume of a run, and which of its control facts that is. */
+/** Whether a run is paused since its last pause or resume, and which of its control facts that is. */
 export interface Pausing {
   readonly is: "pause" | "resume";
   readonly n: number;
@@ -28,14 +28,19 @@ export class Family {
     this.#workflow = workflow;
   }
 
-  /** Tries a child that has failed again, in place of the node's task. Asked before it is recorded: a crash repeats both. */
+  /**
+   * Tries a child that has failed again, in place of the node's task. Asked before it is recorded: a crash repeats both.
+   * @returns whether there is such a run still.
+   */
   async revive(
     { node, attempt, child }: { node: number; attempt: number; child: string },
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { facts, clock } = this.#ports;
+    if (await facts.read(definitionKey(child)) === undefined) return false;
     await this.#ask(child, { is: "retry", attempt }, `retry-${node}-${attempt}`);
     const record = writeExpansion({ child, at: clock.now() });
     await facts.create(expansionKey(this.#workflow, node, attempt), record);
+    return true;
   }
 
   /** Cancels the children that nobody waits for any more, and lets the others do as their parent does. */
