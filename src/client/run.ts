@@ -185,13 +185,21 @@ export class Run<Out = unknown> {
 
   /**
    * Removes the run with all that is recorded about it, and the runs that took the place of its nodes. Only for a run that
-   * has ended; processors do this by themselves when its retention is over.
+   * has ended, and not for one that a run under way needs; processors do this by themselves when its retention is over.
    */
   async remove(): Promise<ControlAnswer> {
-    const { state } = await this.#storedStatus();
-    if (!hasEnded(state)) return { applied: false, state };
+    const { state, parent } = await this.#storedStatus();
+    const isNeeded = parent !== undefined && await this.#isUnderWay(parent.id);
+    if (!hasEnded(state) || isNeeded) return { applied: false, state };
     await removeRun(this.#ports, this.id);
     return { applied: true, state };
+  }
+
+  async #isUnderWay(run: string): Promise<boolean> {
+    const { facts } = this.#ports;
+    if (await facts.read(definitionKey(run)) === undefined) return false;
+    const last = await lastEnd(facts, run);
+    return last === undefined || last.reopened;
   }
 
   /** What is recorded of a node's attempts, in order: also those of earlier rounds. */

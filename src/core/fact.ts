@@ -47,7 +47,13 @@ export type Fact =
     readonly at: number;
     readonly child: string;
   }
-  | { readonly is: "control"; readonly control: Control; readonly at: number };
+  /** Asked for once for each `id`, however often it is recorded. */
+  | {
+    readonly is: "control";
+    readonly control: Control;
+    readonly at: number;
+    readonly id?: string;
+  };
 
 /** What is to be done for an open node. */
 export type NodeEffect =

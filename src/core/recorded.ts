@@ -32,9 +32,7 @@ export function factOf({ key, note, data }: Recorded): Fact | undefined {
   }
   if (parsed?.is === "control") {
     const control = readControl(data);
-    return control === undefined
-      ? undefined
-      : { is: "control", control: control.control, at: control.at };
+    return control === undefined ? undefined : { is: "control", ...control };
   }
   return undefined;
 }

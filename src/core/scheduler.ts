@@ -92,6 +92,8 @@ export class Scheduler {
   readonly #reviving = new Set<number>();
   /** What came from outside, by name; the first of each name counts. */
   readonly #events = new Map<string, unknown>();
+  /** Ids of control facts that were taken in. */
+  readonly #asked = new Set<string>();
   readonly #counts = new Int32Array(STATE_NAMES.length);
   /** The workflow's own nodes that have not ended; `onError`, `finally` and compensations apart. */
   #openOwn = 0;
@@ -155,7 +157,7 @@ export class Scheduler {
         this.#expand(fact);
         break;
       case "control":
-        this.#control(fact.control, fact.at);
+        if (this.#isNew(fact.id)) this.#control(fact.control, fact.at);
         break;
       default:
         fact satisfies never;
@@ -340,6 +342,14 @@ export class Scheduler {
     this.#reviving.delete(node);
     this.#notBefore.delete(node);
     if (this.#state[node] !== EXPANDED) this.#enter(node, EXPANDED);
+  }
+
+  /** Two conductors may have recorded the same request: late, it must not undo what was asked in between. */
+  #isNew(id: string | undefined): boolean {
+    if (id === undefined) return true;
+    const isNew = !this.#asked.has(id);
+    this.#asked.add(id);
+    return isNew;
   }
 
   #control(control: Control, at: number): void {

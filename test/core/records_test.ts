@@ -220,8 +220,7 @@ controls("a control fact is read as it was written", () => {
     assert.equal(readControl(writeControl(record)), record);
     assert.equal(factOf({ key: "run.ctl.1", data: writeControl(record) }), {
       is: "control",
-      control,
-      at,
+      ...record,
     });
   }));
 });

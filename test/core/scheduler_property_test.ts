@@ -84,7 +84,9 @@ class Live {
   }
 
   isCurrent({ node, attempt }: Open): boolean {
-    return !this.scheduler.hasEnded(node) && this.scheduler.attemptOf(node) === attempt;
+    // In a later round a node that waits again still has the attempt of the round before.
+    const isLetGo = this.scheduler.stateOf(node) !== "PENDING" && !this.scheduler.hasEnded(node);
+    return isLetGo && this.scheduler.attemptOf(node) === attempt;
   }
 
   get nodeFacts(): NodeFact[] {

@@ -179,6 +179,25 @@ test(
 );
 
 test(
+  "a run in the place of a node is not removed while the run that needs it is under way",
+  tests.scope(async (scope) => {
+    const app = await scope.running({ tasks: [add] });
+    const wf = new Workflow("needing");
+    const sub = new Workflow("needed");
+    sub.call(add, 1, 1);
+    const node = wf.run(sub);
+    wf.waitFor("go").after(node);
+    const run = await app.submit(wf);
+    assert.is(await run.result(node), 2);
+    const child = app.run((await run.attempts(node))[0]!.run!);
+    assert.equal(await child.remove(), { applied: false, state: "SUCCESS" });
+    await run.send("go");
+    await run.ended();
+    assert.equal(await child.remove(), { applied: true, state: "SUCCESS" });
+  }),
+);
+
+test(
   "the error of a run whose node failed in another run leads to what was thrown",
   tests.scope(async (scope) => {
     const app = await scope.running({ tasks: [fail] });
