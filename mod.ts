@@ -69,7 +69,8 @@ export {
   WorkflowFailedError,
 } from "./src/core/errors.ts";
 export { type CurrentTask, currentTask } from "./src/worker/current_task.ts";
-export type { Worker, WorkerOptions } from "./src/worker/worker.ts";
+export type { Worker } from "./src/worker/worker.ts";
+export type { WorkerOptions } from "./src/worker/options.ts";
 export type { Processor, RunOnceReport } from "./src/processor/processor.ts";
 export type { ProcessorOptions } from "./src/processor/options.ts";
 export type { ProcessorEvents } from "./src/processor/hooks.ts";

@@ -19,7 +19,8 @@ import { natsPorts } from "./nats/open.ts";
 import type { Log, Ports } from "./ports.ts";
 import type { ProcessorOptions } from "./processor/options.ts";
 import { Processor } from "./processor/processor.ts";
-import { Worker, type WorkerOptions } from "./worker/worker.ts";
+import type { WorkerOptions } from "./worker/options.ts";
+import { Worker } from "./worker/worker.ts";
 
 export interface DyrygentOptions {
   /** Separates deployments on one server: letters, digits, `_`, `-`. @default "dyrygent" */

@@ -162,6 +162,25 @@ export function anyPlan(seed: number): Plan {
   return { workflow, input: hasInput ? seed : undefined, buttons, afterwards };
 }
 
+/** Sees a submitted run through: presses its buttons, waits for its end, and does what is done afterwards. */
+export async function seeThrough(
+  run: Run,
+  { buttons, afterwards }: Plan,
+  sleep: (ms: number) => Promise<void>,
+): Promise<void> {
+  const pressed = buttons.map(({ ms, press }) => sleep(ms).then(() => press(run)));
+  await run.ended();
+  // A retry may need what is only sent later, or run into a pause.
+  await Promise.all(pressed);
+  await run.ended();
+  for (const { press } of afterwards) {
+    await press(run);
+    // What was sent to a run that had ended was not kept.
+    for (const { what, press } of buttons) if (what.startsWith("send")) await press(run);
+    await run.ended();
+  }
+}
+
 interface Built {
   readonly workflow: Workflow;
   /** Events that somebody must send: nothing else ends the wait for them. */

@@ -10,7 +10,7 @@ import { Worker } from "../../src/worker/worker.ts";
 import type { Ports } from "../../src/ports.ts";
 import { type Execution } from "../audit.ts";
 import { mortal } from "./mortal.ts";
-import { type Plan, Rolls, tasksIn } from "./plans.ts";
+import { type Plan, Rolls, seeThrough, tasksIn } from "./plans.ts";
 
 export interface WorldOptions {
   readonly seed: number;
@@ -68,25 +68,14 @@ export class World {
   }
 
   async #follow(plan: Plan, id: string): Promise<void> {
-    const { workflow, input, buttons, afterwards } = plan;
+    const { workflow, input } = plan;
     const options = {
       id,
       ...(input === undefined ? {} : { input }),
       unknownTasks: "ignore" as const,
     };
     await submit(this.ports, workflow, options, new KnownTasks(this.ports));
-    const run = new Run(this.ports, id);
-    const pressed = buttons.map(({ ms, press }) => this.#after(ms).then(() => press(run)));
-    await run.ended();
-    // A retry may need what is only sent later, or run into a pause.
-    await Promise.all(pressed);
-    await run.ended();
-    for (const { press } of afterwards) {
-      await press(run);
-      // What was sent to a run that had ended was not kept.
-      for (const { what, press } of buttons) if (what.startsWith("send")) await press(run);
-      await run.ended();
-    }
+    await seeThrough(new Run(this.ports, id), plan, (ms) => this.#after(ms));
   }
 
   #after(ms: number): Promise<void> {

@@ -6,7 +6,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { natsPorts } from "../../src/nats/open.ts";
 import { audit, type Execution } from "../audit.ts";
-import { anyPlan, type Plan, tasksIn } from "../mixed/plans.ts";
+import { anyPlan, type Plan, seeThrough, tasksIn } from "../mixed/plans.ts";
 import { type Scope, TestServer } from "./server.ts";
 
 const WORKFLOWS = 50;
@@ -34,21 +34,13 @@ function notedTasks(nc: NatsConnection, stream: string, executions: Execution[])
 }
 
 async function follow(app: Dyrygent, plan: Plan, id: string): Promise<void> {
-  const { workflow, input, buttons, afterwards } = plan;
+  const { workflow, input } = plan;
   const run = await app.submit(workflow, {
     id,
     unknownTasks: "ignore",
     ...(input === undefined ? {} : { input }),
   });
-  const pressed = buttons.map(({ ms, press }) => later(ms).then(() => press(run)));
-  await run.ended();
-  await Promise.all(pressed);
-  await run.ended();
-  for (const { press } of afterwards) {
-    await press(run);
-    for (const { what, press } of buttons) if (what.startsWith("send")) await press(run);
-    await run.ended();
-  }
+  await seeThrough(run, plan, later);
 }
 
 test(
