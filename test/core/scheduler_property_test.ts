@@ -592,8 +592,8 @@ controlled("in every round what was done last is undone first", () => {
       });
       const live = disturb(definition, new Dice(faces), steps, {
         onStart: ({ scheduler, skipped }, node) => {
-          // Who skips one of them has given the order up.
-          if (entries.some(({ entry }) => skipped.has(entry))) return;
+          // Who skips a part of them has given the order up.
+          if ([...skipped].some((node) => isCleanup(definition, node))) return;
           const begun = entries.find(({ entry }) => entry === node);
           for (const { entry, of } of entries) {
             if (begun === undefined || of === begun.of || begun.later[of] !== 1) continue;
