@@ -64,7 +64,7 @@ export async function schedule(
   checkScheduleId(id);
   refuseUnknown("schedule option", options, ["missed", "paused", "input"]);
   const { codec, clock } = ports;
-  const now = clock.now();
+  const now = Math.floor(clock.now());
   const { missed = "skip", paused, input } = options;
   const wanted = { rule: ruleOf(when, now), missed: checkMissed(missed) };
   if (paused !== undefined) checkPaused(paused);
@@ -166,14 +166,14 @@ export class Schedule {
   /** Submits its workflow now, besides what is due: with an id of its own, also while the schedule is paused. */
   async runNow(): Promise<Run> {
     const record = this.#known(await read(this.#ports, this.id));
-    const room = RUN_ID_LENGTH - this.id.length - 1;
-    const id = `${this.id}-${this.#ports.random.id().slice(0, room)}`;
+    // Ids that are drawn one after the other differ at their end.
+    const id = `${this.id}-${this.#ports.random.id().slice(this.id.length + 1 - RUN_ID_LENGTH)}`;
     await submitAsItIs(this.#ports, id, scheduledDefinition(record));
     return new Run(this.#ports, id);
   }
 
   #set({ paused }: { paused: boolean }): Promise<void> {
-    const now = this.#ports.clock.now();
+    const now = Math.floor(this.#ports.clock.now());
     return change(this.#ports, this.id, (view) => withPause(this.#known(view), paused, now));
   }
 

@@ -172,4 +172,17 @@ test(
   }),
 );
 
+test(
+  "every runNow is a run of its own, also of a schedule with the longest id",
+  tests.scope(async (scope: Scope) => {
+    const count = task("count", () => "done");
+    const app = await scope.running({ tasks: [count] });
+    const id = "n".repeat(46);
+    const schedule = await app.schedule(id, { every: "1d" }, count.s(), { paused: true });
+    const runs = [await schedule.runNow(), await schedule.runNow(), await schedule.runNow()];
+    assert.is(new Set(runs.map((run) => run.id)).size, 3);
+    for (const run of runs) await run.result();
+  }),
+);
+
 test.run();
