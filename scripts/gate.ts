@@ -1,7 +1,7 @@
 /**
  * The one command that must be green: what `npm test` runs, here and in CI. Types (tsc and Deno),
- * format and lint side by side; then every test on Node, then every test on Deno. The last two
- * lines of a green run are the totals of the two.
+ * format and lint side by side; then every test on Node and on Deno, side by side too: most of them
+ * wait for a server. The last two lines of a green run are the totals of the two.
  *
  *     npm test            everything
  *     npm run check       all but the tests (--no-tests)
@@ -64,8 +64,12 @@ async function check(name: string, command: string[]): Promise<boolean> {
 
 /** @returns the line with the totals, or undefined when a test failed or there is no such line. */
 async function test(runtime: string, command: string[]): Promise<string | undefined> {
-  console.log(`\ntests on ${runtime}`);
-  const { code, output } = await run(command, (chunk) => process.stdout.write(chunk));
+  let line = "";
+  const { code, output } = await run(command, (chunk) => {
+    const lines = (line + chunk).split("\n");
+    line = lines.pop()!;
+    for (const whole of lines) console.log(`${runtime} | ${whole}`);
+  });
   const lastLine = output.trimEnd().split("\n").at(-1) ?? "";
   const isGreen = code === 0 && /^\w+: \d+ passed, 0 failed, \d+ skipped$/.test(lastLine);
   return isGreen ? lastLine : undefined;
@@ -80,10 +84,16 @@ await Promise.all(
   }),
 );
 if (!process.argv.includes("--no-tests")) {
-  for (const [runtime, command] of Object.entries(tests)) {
-    const totals = await test(runtime, command);
-    if (totals === undefined) failed.push(`tests on ${runtime}`);
-    else closing.push(totals);
+  console.log("\ntests on Node and on Deno");
+  const totals = await Promise.all(
+    Object.entries(tests).map(async ([runtime, command]) => ({
+      runtime,
+      line: await test(runtime, command),
+    })),
+  );
+  for (const { runtime, line } of totals) {
+    if (line === undefined) failed.push(`tests on ${runtime}`);
+    else closing.push(line);
   }
 }
 console.log(["", ...closing].join("\n"));

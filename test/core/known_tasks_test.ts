@@ -92,17 +92,22 @@ known("no argument and no path into one is taken for a task", () => {
   }));
 });
 
-known("looking at a million nodes takes less than a second", () => {
-  const wf = new Workflow("big");
-  const last = wf.call(add, 0, 0);
-  for (let i = 0; i < 100_000; i++) wf.call(add, i, last);
-  const definition = wf.build();
-  const before = performance.now();
-  for (let i = 0; i < 10; i++) assert.is(tasksInQueues(definition).length, 1);
-  const ms = Math.round(performance.now() - before);
-  console.log(`    a million nodes in ${ms} ms`);
-  assert.ok(ms < 1_000, `${ms} ms`);
-});
+known(
+  "of a big workflow each task is looked at once for each queue, and arguments are not parsed",
+  () => {
+    const wf = new Workflow("big");
+    const last = wf.call(add, 0, 0);
+    for (let i = 0; i < 100_000; i++) wf.call(add, i, last);
+    const definition = wf.build();
+    const { parse } = JSON;
+    JSON.parse = () => assert.unreachable("a signature was parsed");
+    try {
+      assert.is(tasksInQueues(definition).length, 1);
+    } finally {
+      JSON.parse = parse;
+    }
+  },
+);
 
 known(
   "a task that nobody serves is said once, with its queue, and again when it is gone again",
