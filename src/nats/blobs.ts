@@ -132,10 +132,10 @@ export class NatsBlobs implements Blobs {
 
   /** Only whoever has a big result needs the bucket, and the permission to make it. */
   async #make(): Promise<void> {
-    const { jsm, names, patience } = this.#link;
+    const { clock, jsm, names, patience } = this.#link;
     this.#made ??= patience.with(
       `set up bucket ${names.resultsBucket}`,
-      () => ensureStream(jsm, resultsConfig(names, this.#storage)),
+      () => ensureStream(jsm, clock, resultsConfig(names, this.#storage)),
     );
     try {
       await this.#made;

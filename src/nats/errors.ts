@@ -18,6 +18,8 @@ export const CODE = {
   jetStreamOff: 10039,
   jetStreamOffForAccount: 10076,
   streamNotFound: 10059,
+  /** Also said when a store that was just deleted is still being cleared up. */
+  streamNotCreated: 10049,
   /** With another configuration. */
   consumerExists: 10148,
   /** The subject has a message already: what "expected last sequence 0" is answered with. */

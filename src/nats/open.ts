@@ -16,6 +16,7 @@ import { Patience } from "./patience.ts";
 import { systemRandom } from "./random.ts";
 import { Requests } from "./requests.ts";
 import {
+  create,
   ensureConsumer,
   ensureStream,
   factsConfig,
@@ -51,9 +52,9 @@ export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promi
   const names = namesIn(namespace);
   const jsm = await manager(nc);
   await Promise.all([
-    ensureStream(jsm, factsConfig(names, options)),
-    ensureStream(jsm, tasksConfig(names, options)),
-    ensureStream(jsm, ticksConfig(names, options)),
+    ensureStream(jsm, systemClock, factsConfig(names, options)),
+    ensureStream(jsm, systemClock, tasksConfig(names, options)),
+    ensureStream(jsm, systemClock, ticksConfig(names, options)),
   ]);
   await ensureConsumer(jsm, names.ticksStream, tickConsumerConfig(names, tickLeaseMs));
   const link: Link = {
@@ -93,11 +94,9 @@ async function manager(nc: NatsConnection): Promise<JetStreamManager> {
 async function openViews(link: Link, { replicas, storage }: StorageOptions): Promise<NatsViews> {
   const bucket = link.names.stateBucket;
   try {
-    const kv = await new Kvm(jetstream(link.nc)).create(bucket, {
-      history: 1,
-      replicas,
-      storage: storage as never,
-    });
+    const kvm = new Kvm(jetstream(link.nc));
+    const options = { history: 1, replicas, storage: storage as never };
+    const kv = await create(link.clock, () => kvm.create(bucket, options));
     const { config } = (await kv.status()).streamInfo;
     return new NatsViews(kv, link, { isDirect: config.allow_direct });
   } catch (error) {
