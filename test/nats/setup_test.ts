@@ -6,6 +6,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
   type ConsumerConfig,
+  JetStreamApiError,
   type JetStreamManager,
   jetstreamManager,
   type StreamConfig,
@@ -19,6 +20,9 @@ import {
   UnavailableError,
   UnsupportedServerError,
 } from "nats-dyrygent";
+import { VirtualClock } from "../../src/memory/clock.ts";
+import { CODE } from "../../src/nats/errors.ts";
+import { create } from "../../src/nats/setup.ts";
 import { Moment, rejection, type Scope, startServer, TestServer, within } from "./server.ts";
 import { add, arithmetic } from "./tasks.ts";
 
@@ -32,6 +36,33 @@ function only(expected: object, actual: object): Record<string, unknown> {
   const found = actual as Record<string, unknown>;
   return Object.fromEntries(Object.keys(expected).map((key) => [key, found[key] ?? null]));
 }
+
+/** What `create` comes to after the server refused `refusals` times, and how often it was asked. */
+async function created(refusals: number, code: number): Promise<{ end: unknown; asked: number }> {
+  const clock = new VirtualClock();
+  const refusal = new JetStreamApiError({ code: 500, err_code: code, description: "refused" });
+  let asked = 0;
+  const creating = create(clock, async () => {
+    await Promise.resolve();
+    if (asked++ < refusals) throw refusal;
+    return "made";
+  }).catch((error) => error);
+  let isOver = false;
+  creating.then(() => isOver = true);
+  while (!isOver) {
+    await new Promise((resolve) => setImmediate(resolve));
+    clock.fireNext();
+  }
+  const end = await creating;
+  return { end: end === refusal ? "refused" : end, asked };
+}
+
+test("a server that still clears up is asked again, a few times", async () => {
+  assert.equal(await created(0, CODE.streamNotCreated), { end: "made", asked: 1 });
+  assert.equal(await created(3, CODE.streamNotCreated), { end: "made", asked: 4 });
+  assert.equal(await created(100, CODE.streamNotCreated), { end: "refused", asked: 10 });
+  assert.equal(await created(1, CODE.jetStreamOff), { end: "refused", asked: 1 });
+});
 
 test(
   "open makes the streams as designed",
