@@ -88,7 +88,7 @@ async function auditRun(
 }
 
 /** The log once more, in its order. */
-class Replay {
+export class Replay {
   readonly scheduler: Scheduler;
   readonly facts: Fact[] = [];
   /** Where in the log each attempt became possible. */

@@ -258,10 +258,8 @@ export class Run<Out = unknown> {
       async () => {
         const success = await successOf(facts, this.id, node);
         if (success !== undefined) return { is: "success" as const, success };
-        const last = await lastEnd(facts, this.id);
-        return last === undefined || last.reopened
-          ? undefined
-          : { is: "ended" as const, end: last.end };
+        const last = await this.#endSoFar();
+        return last === undefined ? undefined : { is: "ended" as const, end: last.end };
       },
     );
     if (found.is === "success") return resultOf(this.#ports, found.success);
@@ -306,10 +304,16 @@ export class Run<Out = unknown> {
   }
 
   async #waitForEnd(): Promise<LastEnd> {
-    return await waitFor(this.#ports, [`${this.id}.end.*`], async () => {
-      const last = await lastEnd(this.#ports.facts, this.id);
-      return last === undefined || last.reopened ? undefined : last;
-    });
+    return await waitFor(this.#ports, [`${this.id}.end.*`], () => this.#endSoFar());
+  }
+
+  /** Its end, unless it is under way. What was removed will never end: whoever waits for it must not wait for ever. */
+  async #endSoFar(): Promise<LastEnd | undefined> {
+    const { facts } = this.#ports;
+    const last = await lastEnd(facts, this.id);
+    if (last !== undefined) return last.reopened ? undefined : last;
+    if (await facts.read(definitionKey(this.id)) === undefined) throw this.#notFound();
+    return undefined;
   }
 
   async #head(): Promise<Head> {

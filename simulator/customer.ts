@@ -1,0 +1,119 @@
+/**
+ * A client of a simulation: submits its plan's workflow, presses the planned buttons and waits for the end. It may die in the
+ * middle; whoever takes its place begins with the same submit. What it was promised is written down.
+ */
+import { KnownTasks } from "../src/client/known_tasks.ts";
+import { Run } from "../src/client/run.ts";
+import { submit } from "../src/client/submit.ts";
+import { DyrygentError, UnavailableError } from "../src/core/errors.ts";
+import type { Ports } from "../src/ports.ts";
+import type { Action, Plan } from "./plan.ts";
+import { eventOf, workflowOf } from "./planned_workflow.ts";
+
+/** What was acknowledged to somebody. */
+export interface Promised {
+  submitted: boolean;
+  /** It has seen the run's end. */
+  done: boolean;
+  readonly pressed: Set<Action>;
+}
+
+const TRY_AGAIN_MS = 400;
+const PAUSE_MS = 700;
+
+export class Customer {
+  readonly #ports: Ports;
+  readonly #plan: Plan;
+  readonly #id: string;
+  readonly #promised: Promised;
+
+  constructor(ports: Ports, plan: Plan, id: string, promised: Promised) {
+    this.#ports = ports;
+    this.#plan = plan;
+    this.#id = id;
+    this.#promised = promised;
+  }
+
+  async act(): Promise<void> {
+    await this.#submit();
+    this.#promised.submitted = true;
+    const run = new Run(this.#ports, this.#id);
+    const [during, afterwards] = [false, true].map((isLate) =>
+      this.#plan.actions.filter(({ press }) => isAfterwards(press) === isLate)
+    ) as [Action[], Action[]];
+    await Promise.all(during.map((action) => this.#press(run, action)));
+    await this.#insist(() => run.ended());
+    for (const action of afterwards) {
+      await this.#press(run, action);
+      // What was sent to a run that had ended was not kept.
+      for (const sent of during) if (sent.press === "send") await this.#press(run, sent, true);
+      await this.#insist(() => run.ended());
+    }
+    this.#promised.done = true;
+  }
+
+  async #submit(): Promise<void> {
+    const knownTasks = new KnownTasks(this.#ports);
+    const options = { id: this.#id, unknownTasks: "ignore" } as const;
+    await this.#insist(() => submit(this.#ports, workflowOf(this.#plan), options, knownTasks));
+  }
+
+  async #press(run: Run, action: Action, again = false): Promise<void> {
+    const { ms, press, node } = action;
+    if (this.#promised.pressed.has(action) && !again) return;
+    await this.#sleep(ms);
+    switch (press) {
+      case "cancel":
+        await this.#insist(() => run.cancel("as planned"));
+        break;
+      case "pause":
+        await this.#insist(() => run.pause());
+        await this.#sleep(PAUSE_MS);
+        await this.#insist(() => run.resume());
+        break;
+      case "skip":
+        await this.#insist(() => run.skip([node]));
+        break;
+      case "send":
+        await this.#insist(() => run.send<null>(eventOf(node), null));
+        break;
+      case "submit again":
+        await this.#submit();
+        break;
+      case "retry":
+        await this.#insist(() => run.retryFailed());
+        break;
+      case "rerun":
+        await this.#insist(() => run.rerun({ from: node }));
+        break;
+      default:
+        press satisfies never;
+    }
+    this.#promised.pressed.add(action);
+  }
+
+  /** Tries again while the server is out of reach, as a person would. */
+  async #insist(act: () => Promise<unknown>): Promise<void> {
+    for (;;) {
+      try {
+        await act();
+        return;
+      } catch (error) {
+        // Removed after its retention: there is nothing to wait for.
+        if (!(error instanceof UnavailableError)) {
+          if (this.#promised.submitted && error instanceof DyrygentError) return;
+          throw error;
+        }
+        await this.#sleep(TRY_AGAIN_MS);
+      }
+    }
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#ports.clock.after(ms, resolve));
+  }
+}
+
+function isAfterwards(press: Action["press"]): boolean {
+  return press === "retry" || press === "rerun";
+}

@@ -1,0 +1,244 @@
+/**
+ * The server of a simulation: the memory adapter, which behaves as JetStream does while all goes well (the conformance
+ * scripts compare them), and what a server can do besides: restart, lose what it had not written to disk, answer from a
+ * copy that lags behind. Watched: whoever checks the invariants sees each thing it did, at once.
+ */
+import { memoryPorts } from "../src/memory/open.ts";
+import type {
+  Delivery,
+  Intake,
+  Ports,
+  Stored,
+  TakeOptions,
+  TaskAddress,
+  TaskDelivery,
+  TickDelivery,
+  View,
+} from "../src/ports.ts";
+import { Rolls } from "./rolls.ts";
+import { BEGINNING, type VirtualWorld } from "./virtual_world.ts";
+
+/** What the server has done. */
+export type Done =
+  | { readonly is: "recorded"; readonly stored: Stored }
+  | { readonly is: "queued"; readonly address: TaskAddress }
+  | { readonly is: "task acked"; readonly address: TaskAddress }
+  | { readonly is: "tick acked"; readonly workflow: string }
+  | { readonly is: "removed"; readonly filter: string }
+  | { readonly is: "power cut"; readonly lost: readonly string[] };
+
+interface Queued {
+  readonly address: TaskAddress;
+  readonly data: Uint8Array;
+  readonly most: number | undefined;
+}
+
+/** Messages that are handed out, and what the server has forgotten about how often. */
+class HandedOut<D extends Delivery> {
+  readonly #out = new Map<string, D>();
+  readonly #forgotten = new Map<string, number>();
+
+  took(key: string, delivery: D): number {
+    this.#out.set(key, delivery);
+    return delivery.deliveries - (this.#forgotten.get(key) ?? 0);
+  }
+
+  settled(key: string): void {
+    this.#out.delete(key);
+  }
+
+  /** A server that starts again hands out anew what was not acknowledged, and counts from 1. */
+  restart(): void {
+    for (const [key, delivery] of [...this.#out]) {
+      this.#forgotten.set(key, delivery.deliveries);
+      this.#out.delete(key);
+      delivery.giveBack();
+    }
+  }
+}
+
+export class SimulatedServer {
+  readonly #world: VirtualWorld;
+  readonly #memory: Ports;
+  readonly #onDone: (done: Done) => void;
+  readonly #tasksOut = new HandedOut<TaskDelivery>();
+  readonly #ticksOut = new HandedOut<TickDelivery>();
+  /** The latest last. For a power cut. */
+  readonly #recorded: string[] = [];
+  readonly #queued: Queued[] = [];
+  readonly #ackedTasks: Queued[] = [];
+  readonly #ticked: string[] = [];
+  readonly #copies = new Map<string, View | undefined>();
+
+  constructor(world: VirtualWorld, onDone: (done: Done) => void, maxRecord: number) {
+    this.#world = world;
+    this.#onDone = onDone;
+    this.#memory = memoryPorts({
+      clock: {
+        now: () => BEGINNING + Math.floor(world.now),
+        monotonic: () => world.now,
+        after: (ms, call) => world.after(ms, call),
+      },
+      random: { chance: () => 0.5, id: () => "never" },
+      log: () => {},
+      maxRecord,
+    });
+  }
+
+  get maxRecord(): number {
+    return this.#memory.maxRecord;
+  }
+
+  get hints(): Ports["hints"] {
+    return this.#memory.hints;
+  }
+
+  get blobs(): Ports["blobs"] {
+    return this.#memory.blobs;
+  }
+
+  get leases(): { readonly taskMs: number; readonly tickMs: number } {
+    return { taskMs: this.#memory.tasks.leaseMs, tickMs: this.#memory.ticks.leaseMs };
+  }
+
+  readonly facts: Ports["facts"] = {
+    create: async (key, data, note) => {
+      const written = await this.#memory.facts.create(key, data, note);
+      if (written === "created") {
+        this.#recorded.push(key);
+        this.#onDone({ is: "recorded", stored: (await this.#memory.facts.read(key))! });
+      }
+      return written;
+    },
+    read: (key) => this.#memory.facts.read(key),
+    readRecorded: (key) => this.#memory.facts.readRecorded(key),
+    next: (filter, seq) => this.#memory.facts.next(filter, seq),
+    scan: (filter, options) => this.#memory.facts.scan(filter, options),
+    keys: (filter) => this.#memory.facts.keys(filter),
+    purge: async (filter) => {
+      this.#onDone({ is: "removed", filter });
+      await this.#memory.facts.purge(filter);
+    },
+  };
+
+  async queue(address: TaskAddress, data: Uint8Array, most?: number) {
+    const written = await this.#memory.tasks.publish(address, data, most);
+    if (written === "created") {
+      this.#queued.push({ address, data, most });
+      this.#onDone({ is: "queued", address });
+    }
+    return written;
+  }
+
+  get tasks(): Pick<Ports["tasks"], "withdraw" | "has" | "list"> {
+    return this.#memory.tasks;
+  }
+
+  takeTasks(options: TakeOptions, onTask: (task: TaskDelivery) => void): Promise<Intake> {
+    return this.#memory.tasks.take(options, (task) => {
+      const { subject } = task;
+      const deliveries = this.#tasksOut.took(subject, task);
+      const queued = this.#queued.findLast(({ address }) => isSame(address, task.address!));
+      onTask({
+        ...task,
+        deliveries,
+        ack: () => {
+          this.#tasksOut.settled(subject);
+          if (queued !== undefined) this.#ackedTasks.push(queued);
+          this.#onDone({ is: "task acked", address: task.address! });
+          task.ack();
+        },
+        giveBack: (delayMs) => {
+          this.#tasksOut.settled(subject);
+          task.giveBack(delayMs);
+        },
+      });
+    });
+  }
+
+  async wake(workflow: string): Promise<void> {
+    this.#ticked.push(workflow);
+    await this.#memory.ticks.wake(workflow);
+  }
+
+  async ensureTick(workflow: string): Promise<void> {
+    this.#ticked.push(workflow);
+    await this.#memory.ticks.ensure(workflow);
+  }
+
+  listTicks(): Promise<string[]> {
+    return this.#memory.ticks.list();
+  }
+
+  takeTicks(onTick: (tick: TickDelivery) => void): Promise<Intake> {
+    return this.#memory.ticks.take((tick) => {
+      const { workflow } = tick;
+      const deliveries = this.#ticksOut.took(workflow, tick);
+      onTick({
+        ...tick,
+        deliveries,
+        ack: () => {
+          this.#ticksOut.settled(workflow);
+          this.#onDone({ is: "tick acked", workflow });
+          tick.ack();
+        },
+        giveBack: (delayMs) => {
+          this.#ticksOut.settled(workflow);
+          tick.giveBack(delayMs);
+        },
+      });
+    });
+  }
+
+  readonly views: Ports["views"] = {
+    put: async (key, data) => {
+      this.#copies.set(key, await this.#memory.views.get(key));
+      await this.#memory.views.put(key, data);
+    },
+    get: (key) => this.#memory.views.get(key),
+    remove: (filter, revision) => this.#memory.views.remove(filter, revision),
+    keys: (prefix) => this.#memory.views.keys(prefix),
+    list: (prefix) => this.#memory.views.list(prefix),
+    swap: async (key, revision, data) => {
+      const before = await this.#memory.views.get(key);
+      const swapped = await this.#memory.views.swap(key, revision, data);
+      if (swapped) this.#copies.set(key, before);
+      return swapped;
+    },
+  };
+
+  /** As it was before it last changed. */
+  staleView(key: string): Promise<View | undefined> {
+    return this.#copies.has(key)
+      ? Promise.resolve(this.#copies.get(key))
+      : this.#memory.views.get(key);
+  }
+
+  /** What was acknowledged is there; what was handed out comes again. */
+  restart(): void {
+    this.#tasksOut.restart();
+    this.#ticksOut.restart();
+  }
+
+  /** Each stream loses the last of what it was told, each as much as it likes. */
+  async powerCut(rolls: Rolls): Promise<void> {
+    const { facts, tasks, ticks } = this.#memory;
+    const lost = this.#recorded.splice(Math.max(0, this.#recorded.length - rolls.roll(6)));
+    for (const key of lost) await facts.purge(key);
+    for (const { address } of this.#queued.splice(-rolls.roll(4))) {
+      await tasks.withdraw(address.workflow, address.node);
+    }
+    // Acknowledgements are lost too.
+    for (const { address, data, most } of this.#ackedTasks.slice(-rolls.roll(4))) {
+      await tasks.publish(address, data, most);
+    }
+    for (const workflow of this.#ticked.slice(-rolls.roll(3))) await ticks.ensure(workflow);
+    this.#onDone({ is: "power cut", lost });
+    this.restart();
+  }
+}
+
+function isSame(a: TaskAddress, b: TaskAddress): boolean {
+  return a.workflow === b.workflow && a.node === b.node && a.attempt === b.attempt &&
+    a.lane === b.lane && a.queue === b.queue;
+}

@@ -1,0 +1,215 @@
+/**
+ * Checks the invariants of safety after every step, from what the server did and from what tasks say themselves. Keeps a log
+ * of its own: what retention removes is still known here. Never changes anything.
+ */
+import { type Definition, labelOf } from "../src/core/definition.ts";
+import { expansionKey, outcomeKey, parseKey } from "../src/core/keys.ts";
+import { readOutcomeNote } from "../src/core/records.ts";
+import { wholeDefinition } from "../src/core/recorded.ts";
+import type { Stored, TaskAddress } from "../src/ports.ts";
+import { Replay } from "../test/audit.ts";
+import type { Beginning } from "./planned_workflow.ts";
+import type { Done, SimulatedServer } from "./simulated_server.ts";
+
+interface Watched {
+  readonly log: Map<string, Stored>;
+  replay: Replay | undefined;
+  definition: Definition | undefined;
+  /** Its retention was over. */
+  removed: boolean;
+}
+
+type Seen = Done | ({ readonly is: "began" } & Beginning);
+
+export class Witness {
+  readonly broken: string[] = [];
+  readonly #server: SimulatedServer;
+  readonly #runs = new Map<string, Watched>();
+  readonly #times = new Map<string, number>();
+  #seen: Seen[] = [];
+  /** A power cut took away what was acknowledged: what was decided from it is beyond judgement. */
+  #excused = false;
+  #repeats = 0;
+
+  constructor(server: SimulatedServer) {
+    this.#server = server;
+  }
+
+  get runs(): string[] {
+    return [...this.#runs.keys()];
+  }
+
+  get wasCut(): boolean {
+    return this.#excused;
+  }
+
+  /** Executions of attempts that had been executed before. */
+  get repeats(): number {
+    return this.#repeats;
+  }
+
+  readonly onDone = (done: Done): void => void this.#seen.push(done);
+
+  readonly onBegan = (beginning: Beginning): void =>
+    void this.#seen.push({ is: "began", ...beginning });
+
+  /** Takes in what has happened since the last look. */
+  async look(): Promise<void> {
+    const seen = this.#seen;
+    if (seen.length === 0) return;
+    this.#seen = [];
+    for (const one of seen) await this.#take(one);
+  }
+
+  async #take(seen: Seen): Promise<void> {
+    switch (seen.is) {
+      case "recorded":
+        return await this.#onRecorded(seen.stored);
+      case "queued":
+        return await this.#onQueued(seen.address);
+      case "task acked":
+        return this.#onTaskAcked(seen.address);
+      case "tick acked":
+        return this.#onTickAcked(seen.workflow);
+      case "removed":
+        return this.#onRemoved(seen.filter);
+      case "power cut":
+        this.#excused = true;
+        return;
+      case "began":
+        return this.#onBegan(seen);
+    }
+    seen satisfies never;
+  }
+
+  #watched(workflow: string): Watched {
+    let watched = this.#runs.get(workflow);
+    if (watched === undefined) {
+      watched = unknown();
+      this.#runs.set(workflow, watched);
+    }
+    return watched;
+  }
+
+  async #onRecorded(stored: Stored): Promise<void> {
+    const key = parseKey(stored.key);
+    if (key === undefined) return this.#say(`S13: ${stored.key} is no key`);
+    const watched = this.#watched(key.workflow);
+    if (this.#excused) return void watched.log.set(stored.key, stored);
+    if (watched.log.has(stored.key)) this.#say(`S2: ${stored.key} is recorded a second time`);
+    watched.log.set(stored.key, stored);
+    if (stored.key === `${key.workflow}.def.0`) {
+      watched.removed = false;
+      const { log } = watched;
+      const read = (key: string) => Promise.resolve(log.get(key));
+      watched.definition = await wholeDefinition(key.workflow, stored.data, read);
+      watched.replay = new Replay(key.workflow, watched.definition, stored.at);
+    } else if (key.is !== "definition") {
+      if (watched.replay === undefined) {
+        // What is written by whoever has not heard of the removal is removed by a sweep.
+        if (!watched.removed) this.#say(`S11: ${stored.key} is recorded, but no definition`);
+        return;
+      }
+      watched.replay.take(stored);
+      this.#say(...watched.replay.broken.splice(0));
+    }
+  }
+
+  /** S1, S8, S12: decided by the log so far, and only once in the queue. */
+  async #onQueued(address: TaskAddress): Promise<void> {
+    if (this.#excused) return;
+    const { workflow, node, attempt } = address;
+    const { replay } = this.#watched(workflow);
+    if (replay?.dispatched.has(`${node}.${attempt}`) !== true) {
+      this.#say(`S1: ${nameOf(address)} is queued, which its log does not allow`);
+    }
+    const queued = (await this.#server.tasks.list(workflow)).filter((other) =>
+      other.node === node && other.attempt === attempt
+    );
+    if (queued.length > 1) this.#say(`S8: ${nameOf(address)} is in the queue twice`);
+  }
+
+  /** S6 */
+  #onTaskAcked(address: TaskAddress): void {
+    if (this.#excused) return;
+    const { workflow, node, attempt } = address;
+    const { log, replay, removed } = this.#watched(workflow);
+    const isRecorded = log.has(outcomeKey(workflow, node, attempt)) ||
+      log.has(expansionKey(workflow, node, attempt));
+    if (isRecorded || removed || replay?.scheduler.finished !== undefined) return;
+    this.#say(`S6: ${nameOf(address)} is acknowledged without an outcome`);
+  }
+
+  /** S7 */
+  #onTickAcked(workflow: string): void {
+    if (this.#excused) return;
+    const { replay, removed } = this.#watched(workflow);
+    if (replay === undefined || removed) return;
+    const { round } = replay.scheduler;
+    // Whoever opened the next round since wakes it, or a sweep does.
+    if (replay.ends.has(round) || replay.ends.has(round - 1)) return;
+    this.#say(`S7: the tick of ${workflow} is acknowledged, but round ${round} has no end`);
+  }
+
+  /** S5 */
+  #onRemoved(filter: string): void {
+    const workflow = filter.split(".")[0]!;
+    const watched = this.#watched(workflow);
+    if (!this.#excused && watched.replay !== undefined) {
+      const { scheduler, ends } = watched.replay;
+      if (!ends.has(scheduler.round)) this.#say(`S5: ${workflow} is removed while it runs`);
+    }
+    // The id is free again.
+    this.#runs.set(workflow, { ...unknown(), removed: true });
+  }
+
+  /** S1, S10, S11, S12, S14 */
+  #onBegan({ workflow, node, attempt, inputs }: Beginning): void {
+    const name = `${workflow}.${node}.${attempt}`;
+    const times = (this.#times.get(name) ?? 0) + 1;
+    this.#times.set(name, times);
+    if (times > 1) this.#repeats++;
+    if (this.#excused) return;
+    const { replay, definition, removed } = this.#watched(workflow);
+    if (replay === undefined || definition === undefined) {
+      // In the hands of a worker before the run was removed.
+      if (removed) return;
+      return this.#say(`S11: ${name} runs, but no such workflow was submitted`);
+    }
+    if (node >= definition.graph.size) return this.#say(`S11: ${name} runs, which does not exist`);
+    if (!replay.dispatched.has(`${node}.${attempt}`)) {
+      return this.#say(`S12: ${name} runs, which its log does not allow`);
+    }
+    for (const input of inputs) {
+      if (typeof input !== "string" || this.#isRecorded(input)) continue;
+      this.#say(`S1: ${labelOf(definition, node)} got "${input}", which nobody recorded`);
+    }
+  }
+
+  /** Results say whose they are: `<run> <node> …`. */
+  #isRecorded(input: string): boolean {
+    const [run, node] = input.split(" ");
+    for (const { key, note, data } of this.#runs.get(run!)?.log.values() ?? []) {
+      const outcome = key.split(".")[2] === node ? readOutcomeNote(note) : undefined;
+      if (outcome?.is !== "succeeded") continue;
+      if (outcome.elsewhere !== undefined || decoder.decode(data) === JSON.stringify(input)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  #say(...lines: string[]): void {
+    this.broken.push(...lines);
+  }
+}
+
+function unknown(): Watched {
+  return { log: new Map(), replay: undefined, definition: undefined, removed: false };
+}
+
+function nameOf({ workflow, node, attempt }: TaskAddress): string {
+  return `${workflow}.${node}.${attempt}`;
+}
+
+const decoder = new TextDecoder();
