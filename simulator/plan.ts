@@ -76,7 +76,7 @@ export function anyPlan(seed: number): Plan {
     return isBulky && rolls.often(50) ? { ...node, bulk: 2 * SMALL_RECORD } : node;
   });
   const actions = isPlain && rolls.often(60) ? [] : anyActions(rolls, nodes);
-  return {
+  const plan = {
     nodes,
     actions,
     processors: 1 + rolls.roll(3),
@@ -84,10 +84,22 @@ export function anyPlan(seed: number): Plan {
     ...(rolls.often(7) ? { timeoutMs: 1_000 + rolls.roll(20_000) } : {}),
     ...(rolls.often(15) ? { maxParallel: 1 + rolls.roll(3) } : {}),
     finally: rolls.often(15),
-    ...(rolls.often(12) ? { retentionMs: 1_000 } : {}),
     skewMs: rolls.often(20) ? 3_000 : 0,
     spreads: rolls.often(15),
     maxRecord: isBulky ? SMALL_RECORD : 1_048_576,
+  };
+  return rolls.often(12) ? shortlived(plan) : plan;
+}
+
+/** It is removed soon after its end. Whoever submits it again gets a new run, which knows nothing of what was sent to the old. */
+function shortlived(plan: Plan): Plan {
+  return {
+    ...plan,
+    nodes: plan.nodes.map(({ waits: _, ...node }) => node),
+    actions: plan.actions.filter(({ press }) => press !== "send" && press !== "pause"),
+    // Ages are told by the clocks of processes: half a second more or less must not matter.
+    skewMs: 0,
+    retentionMs: 1_000,
   };
 }
 

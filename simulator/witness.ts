@@ -154,12 +154,16 @@ export class Witness {
   /** S5 */
   #onRemoved(filter: string): void {
     const workflow = filter.split(".")[0]!;
-    const watched = this.#watched(workflow);
-    if (!this.#excused && watched.replay !== undefined) {
-      const { scheduler, ends } = watched.replay;
+    const { replay, definition } = this.#watched(workflow);
+    // What took a node's place goes with its parent, also when it was given up and has not ended.
+    if (!this.#excused && replay !== undefined && definition?.parent === undefined) {
+      const { scheduler, ends } = replay;
       if (!ends.has(scheduler.round)) this.#say(`S5: ${workflow} is removed while it runs`);
     }
     // The id is free again.
+    for (const name of [...this.#times.keys()]) {
+      if (name.startsWith(`${workflow}.`)) this.#times.delete(name);
+    }
     this.#runs.set(workflow, { ...unknown(), removed: true });
   }
 

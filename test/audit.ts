@@ -5,7 +5,7 @@
  */
 import { type Definition, labelOf, policyOfNode } from "../src/core/definition.ts";
 import { decodeHead } from "../src/core/definition_codec.ts";
-import type { Fact } from "../src/core/fact.ts";
+import type { Control, Effect, Fact } from "../src/core/fact.ts";
 import { EDGE_KINDS, type EdgeKind } from "../src/core/graph.ts";
 import { parseKey } from "../src/core/keys.ts";
 import { type EndRecord, readEnd, readOutcomeNote } from "../src/core/records.ts";
@@ -87,6 +87,9 @@ async function auditRun(
   ].map(say);
 }
 
+/** Control facts after which something may not be sent any more. */
+const STOPPING: readonly Control["is"][] = ["cancel", "timeout", "skip", "pause"];
+
 /** The log once more, in its order. */
 export class Replay {
   readonly scheduler: Scheduler;
@@ -98,10 +101,16 @@ export class Replay {
   readonly broken: string[] = [];
   readonly controls: string[] = [];
   readonly #definition: Definition;
+  readonly #workflow: string;
+  readonly #submittedAt: number;
+  /** As it is for whoever has not heard of this round's control facts. */
+  #deaf: Scheduler | undefined;
   #seq = 0;
 
   constructor(workflow: string, definition: Definition, submittedAt: number) {
     this.#definition = definition;
+    this.#workflow = workflow;
+    this.#submittedAt = submittedAt;
     this.scheduler = new Scheduler(definition, workflow, submittedAt);
     this.#follow(this.scheduler.begin());
   }
@@ -122,16 +131,42 @@ export class Replay {
         for (const node of fact.control.nodes) this.skipped.add(node);
       }
     }
+    const { round } = this.scheduler;
     this.#follow(this.scheduler.apply(fact));
+    this.#followDeaf(fact, round);
+  }
+
+  /**
+   * A processor that has not heard of a control fact may go on as if it were not there, until it reads the log: what it
+   * sends is what was to be sent before.
+   */
+  #followDeaf(fact: Fact, round: number): void {
+    if (this.scheduler.round !== round) this.#deaf = undefined;
+    else if (fact.is !== "control") {
+      for (const effect of this.#deaf?.apply(fact) ?? []) this.#note(effect);
+    } else if (STOPPING.includes(fact.control.is)) {
+      this.#deaf ??= this.#replayed(this.facts.slice(0, -1));
+    } else this.#deaf?.apply(fact);
+  }
+
+  #replayed(facts: readonly Fact[]): Scheduler {
+    const scheduler = new Scheduler(this.#definition, this.#workflow, this.#submittedAt);
+    scheduler.begin();
+    for (const fact of facts) scheduler.apply(fact);
+    return scheduler;
   }
 
   #follow(effects: ReturnType<Scheduler["apply"]>): void {
     for (const effect of effects) {
-      if (effect.is !== "dispatch") continue;
-      const key = `${effect.node}.${effect.attempt}`;
-      if (!this.dispatched.has(key)) this.dispatched.set(key, this.#seq);
-      this.#checkUpstreams(effect.node);
+      this.#note(effect);
+      if (effect.is === "dispatch") this.#checkUpstreams(effect.node);
     }
+  }
+
+  #note(effect: Effect): void {
+    if (effect.is !== "dispatch") return;
+    const key = `${effect.node}.${effect.attempt}`;
+    if (!this.dispatched.has(key)) this.dispatched.set(key, this.#seq);
   }
 
   /** S1: each upstream has ended as its edge demands; where one is enough, one has. */
@@ -180,11 +215,20 @@ export class Replay {
     return on === "done" || (on === "success" ? succeeded : !succeeded);
   }
 
+  /** The log as it was for whoever wrote an end: control facts that slipped in came too late. */
+  #without(controls = Infinity): Scheduler {
+    if (controls >= this.controls.length) return this.scheduler;
+    let n = 0;
+    return this.#replayed(
+      this.facts.filter((fact) => fact.is !== "control" || ++n <= controls),
+    );
+  }
+
   #end(round: number, stored: Stored): void {
     const end = readEnd(stored.data);
     if (end === undefined) return void this.broken.push(`S13: ${stored.key} cannot be read`);
     this.ends.set(round, end);
-    const { finished } = this.scheduler;
+    const { finished } = this.#without(end.controls);
     if (round !== this.scheduler.round || finished !== end.state) {
       this.broken.push(
         `S4: round ${round} ended as ${end.state}, its log says round ${this.scheduler.round} ${finished}`,

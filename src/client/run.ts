@@ -240,7 +240,9 @@ export class Run<Out = unknown> {
     const { facts, random } = this.#ports;
     const { state } = await this.#storedStatus();
     if (!appliesIn(control, state)) return { applied: false, state };
-    const { seq } = await recordControl(this.#ports, this.id, control, random.id());
+    const recorded = await recordControl(this.#ports, this.id, control, random.id());
+    if (recorded === undefined) throw this.#notFound();
+    const { seq } = recorded;
     const last = await lastEnd(facts, this.id);
     const isTooLate = last !== undefined && last.seq < seq &&
       !appliesIn(control, last.reopened ? "RUNNING" : last.end.state) && control.is !== "retry" &&

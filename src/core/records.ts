@@ -222,6 +222,8 @@ export interface EndRecord {
   readonly failed: readonly { readonly node: number; readonly attempt: number }[];
   /** Why, when no node says it. */
   readonly reason?: string;
+  /** So many control facts were taken into account. One more that stands before the end in the log came too late. */
+  readonly controls?: number;
 }
 
 /** How long a finished run is kept, as the note of its terminal record says; undefined: as the processor says. */
@@ -255,6 +257,7 @@ export function readEnd(data: Uint8Array): EndRecord | undefined {
   const { v, ...end } = parseRecord(data) ?? {};
   const ok = v === RECORD_VERSION && FINAL_STATES.includes(end.state as string) &&
     isMoment(end.at) && isObject(end.counts) && Array.isArray(end.failed) &&
+    (end.controls === undefined || isCount(end.controls)) &&
     end.failed.every((failed) => isCount(failed?.node) && isCount(failed?.attempt));
   return ok ? end as unknown as EndRecord : undefined;
 }

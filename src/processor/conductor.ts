@@ -8,11 +8,12 @@ import {
   policyOfNode,
   type SignatureRecord,
 } from "../core/definition.ts";
-import type { RecordedFailure } from "../core/errors.ts";
+import { NotFoundError, type RecordedFailure } from "../core/errors.ts";
 import type { Control, Effect, Fact, FinalState, NodeEffect, WorkflowState } from "../core/fact.ts";
 import {
   begunKey,
   controlKey,
+  definitionKey,
   endKey,
   everythingOf,
   expansionKey,
@@ -82,6 +83,7 @@ const encoder = new TextEncoder();
 /** Questions to the server at once when making sure. */
 const ENSURE_BATCH = 256;
 const VIEW_EVERY_MS = 1_000;
+const YOUNG_MS = 500;
 
 export class Conductor {
   readonly workflow: string;
@@ -166,6 +168,7 @@ export class Conductor {
   async #takeOver({ fresh }: { fresh: boolean }): Promise<void> {
     const queued = await this.#rebuild({ fresh });
     if (this.#closed || this.#scheduler.paused) return;
+    await this.#stopIfRemoved();
     const at = this.#ports.clock.monotonic();
     for (const { node, attempt, lane } of queued) {
       if (!this.#isCurrent(node, attempt)) continue;
@@ -173,6 +176,17 @@ export class Conductor {
     }
     this.#isTakingOver = false;
     this.#pump();
+  }
+
+  /**
+   * A run that was over, and was removed while its log was read, looks as if nothing of it had begun: nothing of it may run.
+   * The tick brings this to an end: there is no definition any more. A run is not removed so soon after its submit.
+   */
+  async #stopIfRemoved(): Promise<void> {
+    const { facts, clock } = this.#ports;
+    if (Math.abs(clock.now() - this.submittedAt) < YOUNG_MS) return;
+    if (await facts.read(definitionKey(this.workflow)) !== undefined) return;
+    throw new NotFoundError(`${this.workflow} was removed`, { hint: "There is nothing to do." });
   }
 
   /** Of a node that is open. */
@@ -637,6 +651,7 @@ export class Conductor {
     if (this.#finishing === round) return;
     this.#finishing = round;
     const { facts, clock } = this.#ports;
+    if (await this.#isOutOfDate()) return;
     const failed = this.#scheduler.failures(LIMITS.namedFailures).map((node) => ({
       node,
       attempt: this.#scheduler.attemptOf(node),
@@ -648,6 +663,7 @@ export class Conductor {
       counts: this.#scheduler.counts(),
       failed,
       ...(reason === undefined ? {} : { reason }),
+      controls: this.#controls,
     };
     const written = await facts.create(endKey(this.workflow, round), writeEnd(end), this.#endNote);
     // The first terminal record is the one that counts, whoever wrote it.
@@ -660,6 +676,22 @@ export class Conductor {
     await this.show({ now: true, finishedAt: first.at });
     this.#setState(first.state);
     this.#events.onEnd(first.state);
+  }
+
+  /** A control fact that nobody heard of may say that the run has not ended, or not like this: then it is looked at anew. */
+  async #isOutOfDate(): Promise<boolean> {
+    const known = this.#controls;
+    const unheard = await this.#ports.facts.read(controlKey(this.workflow, known + 1));
+    if (this.#closed) return true;
+    if (unheard === undefined && known === this.#controls && this.#heard === undefined) {
+      return false;
+    }
+    this.#finishing = 0;
+    // The log is being read, and its end decided from it; or it is still to be read.
+    if (this.#heard !== undefined) return true;
+    if (known === this.#controls) await this.#refresh();
+    else if (this.#scheduler.finished !== undefined) await this.#finish(this.#scheduler.finished);
+    return true;
   }
 
   get #endNote(): string | undefined {

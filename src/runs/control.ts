@@ -4,13 +4,16 @@ import { controlKey, controlsOf, parseKey } from "../core/keys.ts";
 import { readControl, writeControl } from "../core/records.ts";
 import type { Ports, Stored } from "../ports.ts";
 
-/** Records `control` and wakes the run's processor. @returns what stands in the log, by this call or an earlier one of the same id. */
+/**
+ * Records `control` and wakes the run's processor.
+ * @returns what stands in the log, by this call or an earlier one of the same id; undefined when the run was removed meanwhile.
+ */
 export async function recordControl(
   ports: Ports,
   workflow: string,
   control: Control,
   id: string,
-): Promise<Stored> {
+): Promise<Stored | undefined> {
   const { facts, ticks, clock } = ports;
   const record = writeControl({ id, at: clock.now(), control });
   let n = lastNumber(await facts.keys(controlsOf(workflow)));
@@ -20,7 +23,7 @@ export async function recordControl(
     if (stored !== undefined && readControl(stored.data)?.id === id) break;
   }
   await ticks.wake(workflow);
-  return (await facts.read(controlKey(workflow, n)))!;
+  return await facts.read(controlKey(workflow, n));
 }
 
 /** The same, once for all callers that give this id. */
