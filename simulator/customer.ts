@@ -5,7 +5,12 @@
 import { KnownTasks } from "../src/client/known_tasks.ts";
 import { Run } from "../src/client/run.ts";
 import { submit } from "../src/client/submit.ts";
-import { DyrygentError, UnavailableError } from "../src/core/errors.ts";
+import {
+  DyrygentError,
+  NotFoundError,
+  UnavailableError,
+  WorkflowFailedError,
+} from "../src/core/errors.ts";
 import type { Ports } from "../src/ports.ts";
 import type { Action, Plan } from "./plan.ts";
 import { eventOf, workflowOf } from "./planned_workflow.ts";
@@ -49,7 +54,22 @@ export class Customer {
       for (const sent of during) if (sent.press === "send") await this.#press(run, sent, true);
       await this.#insist(() => run.ended());
     }
+    await this.#insist(() => this.#readResult(run));
     this.#promised.done = true;
+  }
+
+  /** Whatever it gives, it can be read. */
+  async #readResult(run: Run): Promise<void> {
+    try {
+      await run.result();
+    } catch (error) {
+      if (error instanceof WorkflowFailedError) return;
+      // Only a run that was removed has none.
+      if (error instanceof NotFoundError && this.#plan.retentionMs === undefined) {
+        throw new Error(`L1: a result cannot be read: ${error.message}`, { cause: error });
+      }
+      throw error;
+    }
   }
 
   async #submit(): Promise<void> {

@@ -47,6 +47,12 @@ export interface Injected {
   readonly fault: Fault;
 }
 
+/** A place where something can go wrong. */
+export interface Call {
+  readonly at: string;
+  readonly kinds: readonly Fault[];
+}
+
 export interface FaultOptions {
   readonly seed: number;
   /** Faults in a thousand calls. */
@@ -62,6 +68,8 @@ export interface FaultOptions {
 export class Faults {
   readonly #options: FaultOptions;
   readonly injected: Injected[] = [];
+  /** Kept only where the faults are chosen one by one. */
+  readonly calls: Call[] = [];
   #healed = false;
 
   constructor(options: FaultOptions) {
@@ -86,6 +94,7 @@ export class Faults {
   #draw<F extends Fault>(at: string, kinds: readonly F[]): F | undefined {
     const { seed, perMille, without, most, only } = this.#options;
     if (only !== undefined) {
+      this.calls.push({ at, kinds });
       const fault = only.get(at) as F | undefined;
       return fault !== undefined && kinds.includes(fault) ? fault : undefined;
     }

@@ -8,6 +8,7 @@ import { audit, type Execution } from "../test/audit.ts";
 import { Customer, type Promised } from "./customer.ts";
 import {
   anyFaults,
+  type Call,
   type Fault,
   type FaultOptions,
   Faults,
@@ -38,6 +39,8 @@ export interface Report {
   readonly plan: Plan;
   readonly broken: readonly string[];
   readonly injected: readonly Injected[];
+  /** Where something could go wrong; only told of faults that were chosen one by one. */
+  readonly calls: readonly Call[];
   readonly story: readonly string[];
   readonly steps: number;
   readonly executions: number;
@@ -47,8 +50,8 @@ export interface Report {
 
 /** From then on all goes well. */
 const HEAL_MS = 30_000;
-/** A run that is dormant may sleep for an hour when whoever wanted to wake it died. */
-const ENDED_MS = HEAL_MS + 80 * 60_000;
+/** By then all has ended, whatever happened before. */
+const ENDED_MS = HEAL_MS + 15 * 60_000;
 /** A schedule that takes so many steps goes in circles. */
 const MOST_STEPS = 300_000;
 const MOMENT_MS = 700;
@@ -91,7 +94,7 @@ class Schedule {
       this.#witness.onDone(done);
     };
     this.#server = new SimulatedServer(this.#world, onDone, plan.maxRecord);
-    this.#witness = new Witness(this.#server);
+    this.#witness = new Witness(this.#server, this.#faults);
     const story = new Story(() => this.#world.now, told);
     this.#around = {
       seed,
@@ -116,6 +119,7 @@ class Schedule {
       plan: this.#plan,
       broken: [...this.#witness.broken, ...this.#broken],
       injected: this.#faults.injected,
+      calls: this.#faults.calls,
       story: this.#around.story.lines,
       steps: this.#steps,
       executions: this.#executions.length,

@@ -4,10 +4,11 @@
  */
 import { type Definition, labelOf } from "../src/core/definition.ts";
 import { expansionKey, outcomeKey, parseKey } from "../src/core/keys.ts";
-import { readOutcomeNote } from "../src/core/records.ts";
+import { readFailure, readOutcomeNote } from "../src/core/records.ts";
 import { wholeDefinition } from "../src/core/recorded.ts";
 import type { Stored, TaskAddress } from "../src/ports.ts";
 import { Replay } from "../test/audit.ts";
+import type { Faults } from "./faults.ts";
 import type { Beginning } from "./planned_workflow.ts";
 import type { Done, SimulatedServer } from "./simulated_server.ts";
 
@@ -24,6 +25,7 @@ type Seen = Done | ({ readonly is: "began" } & Beginning);
 export class Witness {
   readonly broken: string[] = [];
   readonly #server: SimulatedServer;
+  readonly #faults: Faults;
   readonly #runs = new Map<string, Watched>();
   readonly #times = new Map<string, number>();
   #seen: Seen[] = [];
@@ -31,8 +33,9 @@ export class Witness {
   #excused = false;
   #repeats = 0;
 
-  constructor(server: SimulatedServer) {
+  constructor(server: SimulatedServer, faults: Faults) {
     this.#server = server;
+    this.#faults = faults;
   }
 
   get runs(): string[] {
@@ -111,15 +114,25 @@ export class Witness {
         return;
       }
       watched.replay.take(stored);
+      this.#checkFailure(stored);
       this.#say(...watched.replay.broken.splice(0));
     }
+  }
+
+  /** S4: that the server was out of reach is no failure of a task. */
+  #checkFailure({ key, note, data }: Stored): void {
+    if (readOutcomeNote(note)?.is !== "failed") return;
+    const { name } = readFailure(data);
+    if (!PLANNED.includes(name)) this.#say(`S4: ${key} is recorded as failed with a ${name}`);
   }
 
   /** S1, S8, S12: decided by the log so far, and only once in the queue. */
   async #onQueued(address: TaskAddress): Promise<void> {
     if (this.#excused) return;
     const { workflow, node, attempt } = address;
-    const { replay } = this.#watched(workflow);
+    const { replay, removed } = this.#watched(workflow);
+    // A call that was under way for longer than the run was kept: what comes of it is removed by a sweep.
+    if (removed && this.#faults.injected.length > 0) return;
     if (replay?.dispatched.has(`${node}.${attempt}`) !== true) {
       this.#say(`S1: ${nameOf(address)} is queued, which its log does not allow`);
     }
@@ -207,6 +220,9 @@ export class Witness {
     this.broken.push(...lines);
   }
 }
+
+/** How attempts may fail in a plan. */
+const PLANNED = ["Error", "TimeoutError", "WorkflowFailedError", "AbortError"];
 
 function unknown(): Watched {
   return { log: new Map(), replay: undefined, definition: undefined, removed: false };
