@@ -31,12 +31,15 @@ export class Customer {
   readonly #plan: Plan;
   readonly #id: string;
   readonly #promised: Promised;
+  readonly #wasCut: () => boolean;
 
-  constructor(ports: Ports, plan: Plan, id: string, promised: Promised) {
+  /** @param wasCut whether what was acknowledged may be lost. */
+  constructor(ports: Ports, plan: Plan, id: string, promised: Promised, wasCut: () => boolean) {
     this.#ports = ports;
     this.#plan = plan;
     this.#id = id;
     this.#promised = promised;
+    this.#wasCut = wasCut;
   }
 
   async act(): Promise<void> {
@@ -64,8 +67,8 @@ export class Customer {
       await run.result();
     } catch (error) {
       if (error instanceof WorkflowFailedError) return;
-      // Only a run that was removed has none.
-      if (error instanceof NotFoundError && this.#plan.retentionMs === undefined) {
+      const mayBeGone = this.#plan.retentionMs !== undefined || this.#wasCut();
+      if (error instanceof NotFoundError && !mayBeGone) {
         throw new Error(`L1: a result cannot be read: ${error.message}`, { cause: error });
       }
       throw error;

@@ -55,6 +55,7 @@ const ENDED_MS = HEAL_MS + 15 * 60_000;
 /** A schedule that takes so many steps goes in circles. */
 const MOST_STEPS = 300_000;
 const MOMENT_MS = 700;
+const POWERLESS_MS = 1_500;
 const RUN = "w";
 
 export function runSchedule(options: ScheduleOptions): Promise<Report> {
@@ -142,7 +143,7 @@ class Schedule {
   }
 
   async #isOver(): Promise<boolean> {
-    if (!this.#promised.done) return false;
+    if (!this.#promised.done || this.#witness.open.length > 0) return false;
     if ((await this.#server.listTicks()).length > 0) return false;
     for (const run of this.#witness.runs) {
       if ((await this.#server.tasks.list(run)).length > 0) return false;
@@ -165,7 +166,9 @@ class Schedule {
     return `L1: not over after ${
       Math.round(this.#world.now / 1_000)
     } s and ${this.#steps} steps: ` +
-      `submitted ${this.#promised.submitted}, done ${this.#promised.done}; ` +
+      `submitted ${this.#promised.submitted}, done ${this.#promised.done}; without an end: ${
+        this.#witness.open.join(", ") || "none"
+      }; ` +
       `ticks ${ticks.join(", ") || "none"}; tasks ${tasks.join(", ") || "none"}` +
       (facts.length > 0 ? `; not removed: ${facts.slice(0, 5).join(", ")}` : "");
   }
@@ -206,7 +209,9 @@ class Schedule {
     });
     switch (role) {
       case "client": {
-        const customer = new Customer(process.ports, this.#plan, RUN, this.#promised);
+        const { ports } = process;
+        const isCut = () => this.#witness.wasCut;
+        const customer = new Customer(ports, this.#plan, RUN, this.#promised, isCut);
         customer.act().catch((error) =>
           this.#broken.push(`the client failed: ${(error as Error).stack}`)
         );
@@ -279,6 +284,7 @@ class Schedule {
         return this.#server.restart();
       case "power cut":
         story.tell("server", () => "has a power cut");
+        for (const { process } of this.#members.values()) process.disconnect(POWERLESS_MS);
         return void this.#server.powerCut(new Rolls(this.#seed, at));
       case "hand over": {
         const members = [...this.#members.values()];

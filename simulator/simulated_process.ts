@@ -144,7 +144,7 @@ export class SimulatedProcess {
       return NEVER;
     }
     if (fault === "pause before") this.pause(this.#chance(`${at} pause`) * LONGEST_PAUSE_MS);
-    if (fault === "disconnect") this.#disconnect(this.#chance(at) * LONGEST_DISCONNECT_MS);
+    if (fault === "disconnect") this.disconnect(this.#chance(at) * LONGEST_DISCONNECT_MS);
     return new Promise((resolve, reject) => {
       const settle = { resolve, reject };
       this.#send(at, what, act, settle, fault === "disconnect" ? "lose request" : fault);
@@ -228,8 +228,10 @@ export class SimulatedProcess {
     return this.#around.world.now < this.#disconnectedUntil;
   }
 
-  #disconnect(ms: number): void {
+  /** What it asks and what it is sent meanwhile is lost. */
+  disconnect(ms: number): void {
     const { world, story } = this.#around;
+    if (this.#isDead) return;
     this.#disconnectedUntil = world.now + ms;
     story.tell(this.name, () => `is cut off for ${Math.round(ms)} ms`);
     world.after(ms, () =>

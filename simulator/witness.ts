@@ -46,6 +46,14 @@ export class Witness {
     return this.#excused;
   }
 
+  /** L1, L4: runs that are there and have no end. After a power cut that is hard to say. */
+  get open(): string[] {
+    if (this.#excused) return [];
+    return [...this.#runs].flatMap(([name, { replay }]) =>
+      replay === undefined || replay.ends.has(replay.scheduler.round) ? [] : name
+    );
+  }
+
   /** Executions of attempts that had been executed before. */
   get repeats(): number {
     return this.#repeats;
@@ -122,8 +130,8 @@ export class Witness {
   /** S4: that the server was out of reach is no failure of a task. */
   #checkFailure({ key, note, data }: Stored): void {
     if (readOutcomeNote(note)?.is !== "failed") return;
-    const { name } = readFailure(data);
-    if (!PLANNED.includes(name)) this.#say(`S4: ${key} is recorded as failed with a ${name}`);
+    const { name, message } = readFailure(data);
+    if (!PLANNED.includes(name)) this.#say(`S4: ${key} is recorded as failed: ${name}, ${message}`);
   }
 
   /** S1, S8, S12: decided by the log so far, and only once in the queue. */
@@ -221,8 +229,8 @@ export class Witness {
   }
 }
 
-/** How attempts may fail in a plan. */
-const PLANNED = ["Error", "TimeoutError", "WorkflowFailedError", "AbortError"];
+/** How attempts may fail in a plan: also a map, whose list was skipped. */
+const PLANNED = ["Error", "FatalTaskError", "TimeoutError", "WorkflowFailedError", "AbortError"];
 
 function unknown(): Watched {
   return { log: new Map(), replay: undefined, definition: undefined, removed: false };

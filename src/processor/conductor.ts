@@ -106,6 +106,8 @@ export class Conductor {
   #lastPausing: number | undefined;
   /** Until it is known what another conductor has sent already, nothing is sent. */
   #isTakingOver = true;
+  /** The fact that was learned last. */
+  #latest: string | undefined;
   /** Facts heard while the log is being read. */
   #heard: Hint[] | undefined = [];
   #unsubscribe: Cancel;
@@ -259,6 +261,20 @@ export class Conductor {
     return { changed };
   }
 
+  /**
+   * After the server was away: hints may have been missed, and a server that lost power may have lost the end of its log.
+   * @throws {NotFoundError} when what was known last is not recorded any more: this conductor knows too much.
+   */
+  async afterGap(): Promise<void> {
+    const latest = this.#latest;
+    if (latest !== undefined && await this.#ports.facts.read(latest) === undefined) {
+      throw new NotFoundError(`${latest} was recorded and is not there any more`, {
+        hint: "The server lost writes that it had acknowledged: see its sync_interval.",
+      });
+    }
+    await this.ensure(0);
+  }
+
   /** The queue first, then the log: an outcome is recorded before its message leaves the queue. */
   async #ensureOne(address: TaskAddress): Promise<boolean> {
     const { node, attempt } = address;
@@ -379,6 +395,7 @@ export class Conductor {
     if (fact === undefined || (fact.is === "control" && this.#knowsControl(hint.key))) return;
     this.#events.onActivity();
     if (this.#closed) return;
+    this.#latest = hint.key;
     // What was recorded before a control fact counts, what came later does not: only the log knows the order.
     if (fact.is === "control") this.#follow(this.#refresh());
     else this.#onNodeFact(fact, hint);
@@ -589,6 +606,7 @@ export class Conductor {
     if (this.#closed) return [];
     this.#scheduler = scheduler;
     this.#controls = loaded.controls;
+    this.#latest = loaded.latest;
     this.#lastPausing = lastPausing;
     this.#takeReady();
     for (const [node, { attempt }] of this.#sent) {

@@ -39,6 +39,8 @@ export interface LoadedFacts {
   readonly facts: readonly Fact[];
   readonly controls: number;
   readonly outcomes: number;
+  /** The key of the last of them. */
+  readonly latest: string | undefined;
 }
 
 /** All outcomes and control facts. */
@@ -61,6 +63,7 @@ export async function loadFacts(facts: Facts, workflow: string): Promise<LoadedF
     facts: all.flatMap((stored) => factOf(stored) ?? []),
     controls: controls.length,
     outcomes: outcomes.length,
+    latest: all.at(-1)?.key,
   };
 }
 

@@ -418,7 +418,7 @@ export class Processor {
   #afterGap(): void {
     for (const held of this.#held.values()) {
       if (held.conductor !== undefined) {
-        void held.conductor.ensure(0).catch((error) => this.#onTrouble(held, error));
+        void held.conductor.afterGap().catch((error) => this.#onTrouble(held, error));
       }
     }
   }

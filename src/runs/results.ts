@@ -66,7 +66,11 @@ export function sizeOf({ note, data }: Stored): number {
 export async function outputOf(ports: Ports, run: string): Promise<unknown> {
   const { facts } = ports;
   const stored = await facts.readRecorded(definitionKey(run));
-  if (stored === undefined) throw new Error(`the run ${run} is not there any more`);
+  if (stored === undefined) {
+    throw new NotFoundError(`The run "${run}", whose result is asked for, is not there any more`, {
+      hint: "It was removed after its retention: submit the workflow again to make it anew.",
+    });
+  }
   const head = decodeHead(stored.data);
   const output = head.output ??
     (await wholeDefinition(run, stored.data, (key) => facts.readRecorded(key))).output;
