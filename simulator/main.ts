@@ -24,6 +24,8 @@ const { values: options } = parseArgs({
     "small-scope": { type: "boolean", default: false },
     /** Which part of the work this process does: "0/2". */
     part: { type: "string" },
+    /** Ends with the first broken schedule. */
+    first: { type: "boolean", default: false },
   },
 });
 
@@ -54,7 +56,7 @@ async function work(first: number, count: number, [own, of]: [number, number]): 
   const take = (name: string, report: Report) => {
     addSums(sums, sumUp(report));
     if (report.broken.length > 0) broken.push({ name, broken: report.broken });
-    return broken.length < MOST_BROKEN;
+    return broken.length < (options.first ? 1 : MOST_BROKEN);
   };
   if (options["small-scope"]) {
     await runSmallScope(SHAPES.filter((_, i) => i % of === own), take);

@@ -15,7 +15,7 @@ import {
   type Injected,
   SERVING,
 } from "./faults.ts";
-import { anyPlan, type Plan } from "./plan.ts";
+import { anyPlan, type Plan, type Press } from "./plan.ts";
 import { tasksOf } from "./planned_workflow.ts";
 import { chanceOf, Rolls } from "./rolls.ts";
 import { SimulatedProcess, type Surroundings } from "./simulated_process.ts";
@@ -50,8 +50,8 @@ export interface Report {
 
 /** From then on all goes well. */
 const HEAL_MS = 30_000;
-/** By then all has ended, whatever happened before. */
-const ENDED_MS = HEAL_MS + 15 * 60_000;
+/** By then all has ended, whatever happened before: a tick may be away for an hour. */
+const ENDED_MS = HEAL_MS + 65 * 60_000;
 /** A schedule that takes so many steps goes in circles. */
 const MOST_STEPS = 300_000;
 const MOMENT_MS = 700;
@@ -152,10 +152,10 @@ class Schedule {
       (await this.#server.facts.keys(">")).length === 0;
   }
 
-  /** A power cut took away what somebody had asked for: the run waits for it for ever. */
+  /** A power cut took away what somebody had asked for, or the end of a round: the run waits for it for ever. */
   get #isExcused(): boolean {
-    return this.#witness.wasCut &&
-      this.#plan.actions.some(({ press }) => press === "pause" || press === "send");
+    const needed: readonly Press[] = ["pause", "send", "retry", "rerun"];
+    return this.#witness.wasCut && this.#plan.actions.some(({ press }) => needed.includes(press));
   }
 
   async #whyNotOver(): Promise<string> {

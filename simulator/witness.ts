@@ -179,7 +179,11 @@ export class Witness {
     // What took a node's place goes with its parent, also when it was given up and has not ended.
     if (!this.#excused && replay !== undefined && definition?.parent === undefined) {
       const { scheduler, ends } = replay;
-      if (!ends.has(scheduler.round)) this.#say(`S5: ${workflow} is removed while it runs`);
+      // A retry in the very moment of the removal came too late, and is not acknowledged.
+      const { round } = scheduler;
+      if (!ends.has(round) && !ends.has(round - 1)) {
+        this.#say(`S5: ${workflow} is removed while it runs`);
+      }
     }
     // The id is free again.
     for (const name of [...this.#times.keys()]) {

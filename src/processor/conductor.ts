@@ -283,6 +283,8 @@ export class Conductor {
     if (await this.#hear(outcomeKey(this.workflow, node, attempt))) return true;
     if (await this.#hear(expansionKey(this.workflow, node, attempt))) return true;
     if (this.#closed || this.#sent.get(node)?.attempt !== attempt) return false;
+    // Nothing new is queued meanwhile: it is looked for again when the run goes on.
+    if (this.#scheduler.paused) return false;
     const key = `${this.workflow}.${node}.${attempt}`;
     this.#ports.log("debug", `task message ${key} is not in the queue, and is sent`);
     this.#send(node, attempt, this.#expiryOf(node));

@@ -1,0 +1,255 @@
+/**
+ * Bugs to plant, one at a time, in a copy of the code: a text that stands in a file exactly once, and what is put in its
+ * place. Each is a mistake that somebody could make. Nothing of them is in the product.
+ */
+export interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+  /** A property test that is to catch it, where the simulator judges by the very code that is broken. */
+  readonly property?: string;
+}
+
+const CONDUCTOR = "src/processor/conductor.ts";
+const PROCESSOR = "src/processor/processor.ts";
+const RECORDER = "src/worker/recorder.ts";
+const SCHEDULER = "src/core/scheduler.ts";
+const SCHEDULING = "core/scheduler_property";
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "a task is acknowledged before its outcome is recorded",
+    file: RECORDER,
+    find: "    facts.create(key, data, note).then(",
+    replace: "    this.#onRecorded(held);\n    facts.create(key, data, note).then(",
+  },
+  {
+    name: "an outcome that could not be written counts as recorded",
+    file: RECORDER,
+    find: "        clock.after(AGAIN_MS, () => this.#write(held, outcome));",
+    replace: "        void clock, this.#onRecorded(held);",
+  },
+  {
+    name: "every attempt is recorded as the first",
+    file: RECORDER,
+    find: "const key = outcomeKey(address.workflow, address.node, address.attempt);",
+    replace: "const key = outcomeKey(address.workflow, address.node, 1);",
+  },
+  {
+    name: "an outcome names its blob before the blob is there",
+    file: RECORDER,
+    find: "      await blobs.put(blob, data);\n",
+    replace: "      clock.after(2_000, () => void blobs.put(blob, data).catch(() => {}));\n",
+  },
+  {
+    name: "that the server does not answer is taken for a failure of the task",
+    file: "src/worker/worker.ts",
+    find: "      this.#drop(held, UNAVAILABLE_DELAY_MS);\n      return undefined;",
+    replace: '      return { is: "failed", failure: failureOf(error) };',
+  },
+  {
+    name: "a task that is delivered again is acknowledged unseen",
+    file: "src/worker/worker.ts",
+    find: "        await this.#beginnings.isRecorded(verdict)\n",
+    replace: "        await Promise.resolve(true)\n",
+  },
+  {
+    name: "an input is read as the first attempt's result",
+    file: "src/processor/task_messages.ts",
+    find: "if (attempt !== 1) attempts.push([upstream, attempt]);",
+    replace: "void attempt;",
+  },
+  {
+    name: "a result is kept for fewer dependents than take it",
+    file: "src/processor/results.ts",
+    find: "    return this.#data.get(node);",
+    replace: "    const data = this.#data.get(node);\n    return data?.map((byte) => byte ^ 1);",
+  },
+  {
+    name: "a tick is acknowledged before the terminal record is durable",
+    file: CONDUCTOR,
+    find:
+      "    const written = await facts.create(endKey(this.workflow, round), writeEnd(end), this.#endNote);",
+    replace: "    this.#events.onEnd(state);\n" +
+      "    const written = await facts.create(endKey(this.workflow, round), writeEnd(end), this.#endNote);",
+  },
+  {
+    name: "an end is recorded without a look for control facts that were not heard",
+    file: CONDUCTOR,
+    find: "    if (await this.#isOutOfDate()) return;\n",
+    replace: "",
+  },
+  {
+    name: "a run that was removed while its log was read is begun anew",
+    file: CONDUCTOR,
+    find: "    await this.#stopIfRemoved();\n",
+    replace: "",
+  },
+  {
+    name: "a hint that was lost is never made up for",
+    file: CONDUCTOR,
+    find: "  async #ensureOne(address: TaskAddress): Promise<boolean> {\n",
+    replace: "  async #ensureOne(address: TaskAddress): Promise<boolean> {\n" +
+      "    if (address.node >= 0) return false;\n",
+  },
+  {
+    name: "a message that got lost is not sent again",
+    file: CONDUCTOR,
+    find: "    this.#send(node, attempt, this.#expiryOf(node));\n    return true;",
+    replace: "    return true;",
+  },
+  {
+    name: "whoever takes over reads the log before the queue",
+    file: CONDUCTOR,
+    find: "      queued = await tasks.list(this.workflow);\n" +
+      "      loaded = await loadFacts(facts, this.workflow);\n",
+    replace: "      loaded = await loadFacts(facts, this.workflow);\n" +
+      "      queued = await tasks.list(this.workflow);\n",
+  },
+  {
+    name: "whoever takes over trusts that all that was ready is queued",
+    file: CONDUCTOR,
+    find:
+      "      if (this.#sent.get(effect.node)?.attempt !== effect.attempt) this.#enqueue(effect);",
+    replace: "      if (!isUntouched(loaded)) continue;\n" +
+      "      if (this.#sent.get(effect.node)?.attempt !== effect.attempt) this.#enqueue(effect);",
+  },
+  {
+    name: "a moment that has come is forgotten",
+    file: CONDUCTOR,
+    find: '    if (effect.is === "dispatch") this.#ready.push(effect);\n',
+    replace: "",
+  },
+  {
+    name: "a child's end is not told to its parent",
+    file: CONDUCTOR,
+    find: "    await this.#family.tellParent(parent, attempt, end);\n",
+    replace: "    void end, attempt;\n",
+  },
+  {
+    name: "facts heard while the log is read are thrown away, and the log is read too early",
+    file: CONDUCTOR,
+    find: "    for (const hint of heard) this.#onHint(hint);\n",
+    replace: "    void heard;\n",
+  },
+  {
+    name: "a pause does not keep ready nodes from being sent",
+    file: CONDUCTOR,
+    find: "    if (this.#scheduler.paused) return;\n    const now",
+    replace: "    const now",
+  },
+  {
+    name: "the server is out of reach, so the definition counts as gone",
+    file: PROCESSOR,
+    find: "      const loaded = await loadDefinition(this.#ports.facts, workflow);",
+    replace:
+      "      const loaded: LoadedDefinition = await loadDefinition(this.#ports.facts, workflow)\n" +
+      '        .catch(() => ({ is: "missing" }));',
+  },
+  {
+    name: "the tick of a workflow that another processor has is acknowledged",
+    file: PROCESSOR,
+    find: "    if (held !== undefined && by !== this.id) this.#drop(held);",
+    replace: "    if (held !== undefined && by !== this.id) {\n      held.tick.ack();\n" +
+      "      this.#drop(held);\n    }",
+  },
+  {
+    name: "a workflow that is put aside loses its tick",
+    file: PROCESSOR,
+    find: "    held.tick.giveBack(TROUBLE_DELAY_MS);",
+    replace: "    held.tick.ack();",
+  },
+  {
+    name: "a workflow with tasks under way may be forgotten",
+    file: CONDUCTOR,
+    find: "    return this.isQuiet && this.#sent.size === 0 &&\n",
+    replace: "    return this.isQuiet &&\n",
+  },
+  {
+    name: "a run that grows is named before it is there",
+    file: "src/runs/expansion.ts",
+    find: "    await submitDefinition(ports, child, { ...definition, payload, parent });\n",
+    replace: "    await ports.facts.create(\n" +
+      "      expansionKey(workflow, node, attempt),\n" +
+      "      writeExpansion({ child, at: ports.clock.now() }),\n    );\n" +
+      "    await submitDefinition(ports, child, { ...definition, payload, parent });\n",
+  },
+  {
+    name: "lost ticks are not looked for",
+    file: "src/processor/sweeper.ts",
+    find: "        await ticks.ensure(workflow);\n",
+    replace: "        void ticks;\n",
+  },
+  {
+    name: "a run that was retried is removed by the age of its first end",
+    file: "src/processor/sweeper.ts",
+    find: "end === undefined || await this.#goesOn(workflow, end)",
+    replace: "end === undefined",
+  },
+  {
+    name: "a run is removed when it ends, and not before its tick is gone",
+    file: "src/processor/sweeper.ts",
+    find: "!isId(workflow) || ticking.has(workflow)) continue;",
+    replace: "!isId(workflow)) continue;\n      if (ends.get(workflow) === undefined && " +
+      "ticking.has(workflow)) {\n        await removeRun(this.#ports, workflow);\n      }",
+  },
+  {
+    name: "a client that waits is told by hints alone, and does not look first",
+    file: "src/client/wait.ts",
+    find: "      const found = await look();\n",
+    replace: "      const found = delayMs === LOOK_AGAIN_MS && !told ? undefined : await look();\n",
+  },
+  {
+    name: "who waits for a run that was removed waits for ever",
+    file: "src/client/run.ts",
+    find:
+      "    if (await facts.read(definitionKey(this.id)) === undefined) throw this.#notFound();\n" +
+      "    return undefined;",
+    replace: "    return undefined;",
+  },
+  {
+    name: "control facts are all written under the same number",
+    file: "src/runs/control.ts",
+    find: '=== "exists") {\n',
+    replace: '=== "exists") {\n    break;\n',
+  },
+  {
+    name: "an outcome counts twice when it is heard twice",
+    file: SCHEDULER,
+    find: "    if (!this.#isPossible(node, attempt) || this.hasEnded(node)) return;\n" +
+      "    this.#attempt[node] = attempt;",
+    replace:
+      "    if (!this.#isPossible(node, attempt)) return;\n    this.#attempt[node] = attempt;",
+  },
+  {
+    name: "one retry more than allowed",
+    file: "src/core/retry.ts",
+    find: "retries >= policy.max",
+    replace: "retries > policy.max",
+    property: "core/",
+  },
+  {
+    name: "an outcome of an earlier attempt ends the node",
+    file: SCHEDULER,
+    find: "attempt >= this.#attempt[node]! && retries >= 0",
+    replace: "retries >= 0",
+    property: SCHEDULING,
+  },
+  {
+    name: "what failed counts as done well for those that wait for success",
+    file: SCHEDULER,
+    find: 'if (decision.is === "giveUp") return this.#end(node, FAILURE, fact.at);',
+    replace: 'if (decision.is === "giveUp") return this.#end(node, SUCCESS, fact.at);',
+    property: SCHEDULING,
+  },
+  {
+    name: "a cancel spares what is not cleanup once it is paused",
+    file: SCHEDULER,
+    find: "      if (this.#isCleanup(node) === cleanup && !this.hasEnded(node)) " +
+      "this.#end(node, CANCELLED, at);",
+    replace: "      if (this.#isCleanup(node) === cleanup && this.isOpen(node)) " +
+      "this.#end(node, CANCELLED, at);",
+    property: SCHEDULING,
+  },
+];
