@@ -37,7 +37,7 @@ import {
   writeOutcomeNote,
   writeStatus,
 } from "../core/records.ts";
-import { Scheduler, startOf } from "../core/scheduler.ts";
+import { Scheduler, startAt } from "../core/scheduler.ts";
 import type { Cancel, Hint, Ports, TaskAddress } from "../ports.ts";
 import { statusOf } from "../runs/submission.ts";
 import { type Due, DueQueue } from "./due.ts";
@@ -130,7 +130,7 @@ export class Conductor {
     this.workflow = workflow;
     this.definition = definition;
     this.submittedAt = submittedAt;
-    this.#startedAt = startOf(definition, submittedAt);
+    this.#startedAt = startAt(definition, submittedAt);
     this.#window = new Window(Math.min(options.window, definition.maxParallel ?? Infinity));
     this.#queues = options.queues;
     this.#events = events;
