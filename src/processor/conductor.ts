@@ -33,8 +33,6 @@ import {
   writeControl,
   writeEnd,
   writeEndNote,
-  writeFailure,
-  writeOutcomeNote,
   writeStatus,
 } from "../core/records.ts";
 import { Scheduler, startAt } from "../core/scheduler.ts";
@@ -43,6 +41,7 @@ import { statusOf } from "../runs/submission.ts";
 import { type Due, DueQueue } from "./due.ts";
 import { Family } from "./family.ts";
 import { type LoadedFacts, loadFacts } from "./load.ts";
+import { type Outcome, recordOutcome } from "./outcome.ts";
 import { lookAt, overdueFailure } from "./overdue.ts";
 import { TaskMessages } from "./task_messages.ts";
 import { Window } from "./window.ts";
@@ -297,7 +296,7 @@ export class Conductor {
     if (failure === undefined || this.#closed) return false;
     // Before the outcome: afterwards there may be a message of the next attempt.
     await tasks.withdraw(this.workflow, node);
-    await this.#recordOutcome(node, attempt, { failure });
+    await this.#recordFailure(node, attempt, failure);
     return true;
   }
 
@@ -308,27 +307,17 @@ export class Conductor {
     return (JSON.parse(text) as SignatureRecord).timeoutMs;
   }
 
-  /** For what no worker does. The first record stands, whoever wrote it. */
-  async #recordOutcome(
-    node: number,
-    attempt: number,
-    outcome: { result: unknown } | { failure: RecordedFailure },
-  ): Promise<void> {
+  /** For what no worker does. */
+  async #recordOutcome(node: number, attempt: number, outcome: Outcome): Promise<void> {
     const { facts, clock } = this.#ports;
-    const failed = "failure" in outcome;
-    const note = writeOutcomeNote({
-      is: failed ? "failed" : "succeeded",
-      startedAt: clock.now(),
-      endedAt: clock.now(),
-      sentNs: "0",
-      worker: "processor",
-    });
-    const data = failed
-      ? writeFailure(outcome.failure)
-      : encoder.encode(JSON.stringify(outcome.result));
     const key = outcomeKey(this.workflow, node, attempt);
-    await facts.create(key, data, note);
+    const now = clock.now();
+    await recordOutcome(facts, key, outcome, { startedAt: now, endedAt: now });
     await this.#hear(key);
+  }
+
+  #recordFailure(node: number, attempt: number, failure: RecordedFailure): Promise<void> {
+    return this.#recordOutcome(node, attempt, { is: "failed", failure });
   }
 
   /** How it stands, for people. */
@@ -432,7 +421,10 @@ export class Conductor {
         if (effect.until !== undefined) this.#due.push({ at: effect.until, node, attempt });
         break;
       case "settle":
-        this.#follow(this.#recordOutcome(node, attempt, { result: effect.data }));
+        this.#follow(this.#recordOutcome(node, attempt, {
+          is: "succeeded",
+          result: encoder.encode(JSON.stringify(effect.data)),
+        }));
         break;
       case "revive":
         this.#follow(this.#revive(effect));
@@ -445,7 +437,7 @@ export class Conductor {
   async #revive({ node, attempt, child }: NodeEffect & { is: "revive" }): Promise<void> {
     if (await this.#family.revive({ node, attempt, child })) return;
     const message = `run ${child} was removed: it cannot be tried again`;
-    await this.#recordOutcome(node, attempt, { failure: { name: "WorkflowFailedError", message } });
+    await this.#recordFailure(node, attempt, { name: "WorkflowFailedError", message });
   }
 
   /** Runs in the place of nodes do as this one does. */
@@ -491,9 +483,7 @@ export class Conductor {
     if (effect.is !== "await") return;
     const { event } = policyOfNode(this.definition, node);
     const message = `nobody sent "${event}" in time`;
-    this.#follow(
-      this.#recordOutcome(node, attempt, { failure: { name: "TimeoutError", message } }),
-    );
+    this.#follow(this.#recordFailure(node, attempt, { name: "TimeoutError", message }));
   }
 
   #takeReady(): void {
