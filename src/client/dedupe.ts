@@ -9,6 +9,7 @@ import { quote } from "../core/ids.ts";
 import { definitionKey } from "../core/keys.ts";
 import { refuseUnknown } from "../core/options.ts";
 import type { Ports } from "../ports.ts";
+import { sleep } from "../runs/time.ts";
 
 export interface DedupeOptions {
   /** What makes two submits the same: any text of 1 to 256 characters. */
@@ -71,9 +72,7 @@ export class Dedupe {
       const claim = { run: id, until: clock.now() + this.#windowMs, made: false };
       if (await views.swap(this.#view, revision, writeClaim(claim))) return id;
       // Somebody was faster, and their claim is there; but a copy that is read may lag behind what was written.
-      if (tries > 0) {
-        await new Promise<void>((resolve) => clock.after(TRY_AGAIN_MS * random.chance(), resolve));
-      }
+      if (tries > 0) await sleep(clock, TRY_AGAIN_MS * random.chance());
     }
     throw new UnavailableError(`Cannot claim dedupe.key ${quote(this.#key)}: others are faster`, {
       hint: "Try again.",

@@ -1,6 +1,7 @@
 /** The runs there are, as their views show them: in the order of their ids, so that a list can be read in pages. */
 import { InvalidOptionError } from "../core/errors.ts";
 import { checkId, quote } from "../core/ids.ts";
+import { isObject } from "../core/json.ts";
 import { momentMs, refuseUnknown } from "../core/options.ts";
 import { readStatus, type RunStatus } from "../core/records.ts";
 import type { WorkflowState } from "../core/scheduler.ts";
@@ -127,8 +128,4 @@ function isSameJson(a: unknown, b: unknown): boolean {
     return Object.keys(a).length === Object.keys(b).length && hasAll(a, b);
   }
   return a === b;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -29,6 +29,7 @@ import type { Codec } from "../core/sealing.ts";
 import { Workflow } from "../core/workflow.ts";
 import type { Ports, View } from "../ports.ts";
 import { submitAsItIs } from "../runs/submission.ts";
+import { sleep } from "../runs/time.ts";
 import { checkKnownArguments } from "./arguments.ts";
 import { Run } from "./run.ts";
 import type { Submittable } from "./submit.ts";
@@ -200,7 +201,7 @@ async function change(
   id: string,
   decide: (view: View | undefined) => ScheduleRecord | Promise<ScheduleRecord>,
 ): Promise<void> {
-  const { views, hints, maxRecord } = ports;
+  const { views, hints, clock, maxRecord } = ports;
   for (;;) {
     const view = await read(ports, id);
     const data = writeSchedule(await decide(view));
@@ -214,20 +215,16 @@ async function change(
     }
     if (view !== undefined && isSameRecord(view.data, data)) return;
     if (await views.swap(scheduleKey(id), view?.revision ?? 0, data)) break;
-    await later(ports, AGAIN_MS);
+    await sleep(clock, AGAIN_MS);
   }
   hints.tell(SCHEDULE_TOPIC, encoder.encode(id));
 }
 
 /** In a cluster, a record that was written this moment may not be everywhere yet. */
 async function read(ports: Ports, id: string): Promise<View | undefined> {
-  const { views, hints } = ports;
+  const { views, hints, clock } = ports;
   const view = await views.get(scheduleKey(id));
   if (view !== undefined || !hints.spreads) return view;
-  await later(ports, AGAIN_MS);
+  await sleep(clock, AGAIN_MS);
   return views.get(scheduleKey(id));
-}
-
-function later({ clock }: Ports, ms: number): Promise<void> {
-  return new Promise((resolve) => clock.after(ms, resolve));
 }

@@ -24,7 +24,7 @@ import {
   packEdge,
 } from "./graph.ts";
 import { isId } from "./ids.ts";
-import { exactJson } from "./json.ts";
+import { exactJson, isObject } from "./json.ts";
 import { isCount, LIMITS } from "./limits.ts";
 import { type Policy, policyFlaw } from "./options.ts";
 import { countRuns, foldRuns, type Run, unfoldRuns } from "./runs.ts";
@@ -432,7 +432,7 @@ function firstLine(record: Uint8Array, from: number): { json: string; end: numbe
 function parseObject(json: string, what: string): Record<string, unknown> {
   try {
     const value = JSON.parse(json);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+    if (isObject(value)) return value;
   } catch {
     // Reported below, like every other thing that is not an object.
   }

@@ -19,7 +19,7 @@ import {
   packEdge,
 } from "./graph.ts";
 import { isId, isTaskName, quote } from "./ids.ts";
-import { exactJson } from "./json.ts";
+import { exactJson, isObject } from "./json.ts";
 import { isCount, LIMITS } from "./limits.ts";
 import { payloadText, type Policy, policyFlaw, runsNothing } from "./options.ts";
 import { isSealed } from "./sealing.ts";
@@ -233,10 +233,7 @@ function checkPolicy(policy: unknown, path: string): void {
 }
 
 function asObject(value: unknown, path: string): Record<string, unknown> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    return value as Record<string, unknown>;
-  }
-  return refuse(path, value, "it is an object");
+  return isObject(value) ? value : refuse(path, value, "it is an object");
 }
 
 function refuse(path: string, value: unknown, rule: string): never {

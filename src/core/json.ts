@@ -6,6 +6,11 @@ import { DyrygentError, InvalidWorkflowError } from "./errors.ts";
 import { quote } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
 
+/** Whether a JSON value is an object: not null, not an array. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 export type Path = readonly (string | number)[];
 
 /** Told about every value that is not plain data; returns true when it took it (a `null` stays in its place). */

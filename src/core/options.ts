@@ -2,7 +2,7 @@
 import { type Duration, durationMs } from "./duration.ts";
 import { InvalidOptionError, PayloadTooLargeError } from "./errors.ts";
 import { checkId, isId, quote } from "./ids.ts";
-import { exactJson } from "./json.ts";
+import { exactJson, isObject } from "./json.ts";
 import {
   DEFAULT_PRIORITY,
   type LanePolicy,
@@ -215,13 +215,9 @@ export function policyOf(
 /** Options of a canvas, as they hold for a member with options of its own: these win, payloads are merged. */
 export function inherit(outer: SignatureOptions, own: SignatureOptions): SignatureOptions {
   const merged = { ...outer, ...own };
-  return isPlain(outer.payload) && isPlain(own.payload)
+  return isObject(outer.payload) && isObject(own.payload)
     ? { ...merged, payload: { ...outer.payload, ...own.payload } }
     : merged;
-}
-
-function isPlain(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** The field that keeps `value`, from wherever it comes, from being a policy; undefined when it is one. */

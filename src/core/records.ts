@@ -7,6 +7,7 @@ import type { RecordedFailure } from "./errors.ts";
 import { isCount, LIMITS } from "./limits.ts";
 import type { Control, FinalState, WorkflowState } from "./fact.ts";
 import { isId } from "./ids.ts";
+import { isObject } from "./json.ts";
 import { type Rate, readRate } from "./lanes.ts";
 import type { Counts } from "./node_state.ts";
 import { isSealed } from "./sealing.ts";
@@ -19,7 +20,7 @@ const RECORD_VERSION = 1;
 export function parseRecord(data: Uint8Array): Record<string, unknown> | undefined {
   try {
     const value = JSON.parse(decoder.decode(data));
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : undefined;
+    return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }
@@ -409,10 +410,6 @@ export function readTaskMessage(data: Uint8Array): ReadTaskMessage {
 function isNamedFailure(value: unknown): value is NamedFailure {
   const { node, label, attempt } = (value ?? {}) as Partial<Record<keyof NamedFailure, unknown>>;
   return isCount(node) && typeof label === "string" && isCount(attempt);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isMoment(value: unknown): value is number {

@@ -133,7 +133,7 @@ export class Scheduler {
     this.#attempt = new Uint32Array(size);
     if (policies.some(countsFromReady)) this.#readyAt = new Float64Array(size + 1);
     this.#someAny = policies.some(({ any }) => any === true);
-    this.#startAt = startOf(definition, submittedAt);
+    this.#startAt = startAt(definition, submittedAt);
     this.#isDelayed = start.countdownMs !== undefined || start.notBefore !== undefined;
     this.#parentAttempt = parent?.attempt ?? 0;
     if (input !== undefined) this.#events.set(INPUT_EVENT, JSON.parse(input));
@@ -681,6 +681,6 @@ function countsFromReady({ countdownMs, expiresMs, eventMs }: Policy): boolean {
 }
 
 /** When the first nodes of a run may begin. */
-export function startOf({ start }: Definition, submittedAt: number): number {
+export function startAt({ start }: Definition, submittedAt: number): number {
   return Math.max(submittedAt + (start?.countdownMs ?? 0), start?.notBefore ?? 0);
 }

@@ -132,11 +132,7 @@ export class NatsBlobs implements Blobs {
 
   /** Only whoever has a big result needs the bucket, and the permission to make it. */
   async #make(): Promise<void> {
-    const { clock, jsm, names, patience } = this.#link;
-    this.#made ??= patience.with(
-      `set up bucket ${names.resultsBucket}`,
-      () => ensureStream(jsm, clock, resultsConfig(names, this.#storage)),
-    );
+    this.#made ??= ensureStream(this.#link, resultsConfig(this.#link.names, this.#storage));
     try {
       await this.#made;
       this.#isThere = true;

@@ -72,7 +72,7 @@ function isJetStreamOff(error: unknown): boolean {
   return hasCode(error, CODE.jetStreamOff, CODE.jetStreamOffForAccount);
 }
 
-/** Whether trying again may help: the server is away, restarting, or electing a leader. */
+/** Whether trying again may help: the server is away, restarting, clearing up, or electing a leader. */
 export function isTransient(error: unknown): boolean {
   if (deniedSubject(error) !== undefined) return false;
   for (let e = error; e instanceof Error; e = e.cause) {
@@ -80,7 +80,7 @@ export function isTransient(error: unknown): boolean {
       e instanceof TimeoutError || e instanceof NoRespondersError || e instanceof UnavailableError
     ) return true;
     // Nobody answers for JetStream: it was there when the namespace was opened.
-    if (isJetStreamOff(e) || hasCode(e, CODE.jetStreamDown)) return true;
+    if (isJetStreamOff(e) || hasCode(e, CODE.jetStreamDown, CODE.streamNotCreated)) return true;
   }
   return false;
 }

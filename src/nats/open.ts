@@ -16,7 +16,6 @@ import { Patience } from "./patience.ts";
 import { systemRandom } from "./random.ts";
 import { Requests } from "./requests.ts";
 import {
-  create,
   ensureConsumer,
   ensureStream,
   factsConfig,
@@ -51,17 +50,18 @@ export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promi
   checkVersion(nc.info?.version ?? "unknown");
   const names = namesIn(namespace);
   const jsm = await manager(nc);
+  const patience = new Patience(nc, systemClock);
   await Promise.all([
-    ensureStream(jsm, systemClock, factsConfig(names, options)),
-    ensureStream(jsm, systemClock, tasksConfig(names, options)),
-    ensureStream(jsm, systemClock, ticksConfig(names, options)),
+    ensureStream({ jsm, patience }, factsConfig(names, options)),
+    ensureStream({ jsm, patience }, tasksConfig(names, options)),
+    ensureStream({ jsm, patience }, ticksConfig(names, options)),
   ]);
   await ensureConsumer(jsm, names.ticksStream, tickConsumerConfig(names, tickLeaseMs));
   const link: Link = {
     nc,
     jsm,
     requests: new Requests(nc, systemClock, REQUESTS),
-    patience: new Patience(nc, systemClock),
+    patience,
     names,
     clock: systemClock,
     log,
@@ -93,15 +93,15 @@ async function manager(nc: NatsConnection): Promise<JetStreamManager> {
 
 async function openViews(link: Link, { replicas, storage }: StorageOptions): Promise<NatsViews> {
   const bucket = link.names.stateBucket;
-  try {
-    const kvm = new Kvm(jetstream(link.nc));
-    const options = { history: 1, replicas, storage: storage as never };
-    const kv = await create(link.clock, () => kvm.create(bucket, options));
+  return await link.patience.with(`set up bucket ${bucket}`, async () => {
+    const kv = await new Kvm(jetstream(link.nc)).create(bucket, {
+      history: 1,
+      replicas,
+      storage: storage as never,
+    });
     const { config } = (await kv.status()).streamInfo;
     return new NatsViews(kv, link, { isDirect: config.allow_direct });
-  } catch (error) {
-    throw translate(`set up bucket ${bucket}`, error);
-  }
+  });
 }
 
 function checkVersion(version: string): void {

@@ -15,8 +15,8 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { ConfigMismatchError } from "../core/errors.ts";
-import type { Clock } from "../ports.ts";
 import { CODE, hasCode, translate } from "./errors.ts";
+import type { Link } from "./link.ts";
 import { type Lane, laneConsumer, type Names } from "./names.ts";
 
 export interface StorageOptions {
@@ -128,36 +128,17 @@ export function laneConfig(
   return most === undefined ? config : { ...config, max_ack_pending: most };
 }
 
-const CREATE_TRIES = 10;
-const CREATE_AGAIN_MS = 50;
-
-/** Creates something. A server that still clears up after streams that were just deleted may refuse at first. */
-export async function create<T>(clock: Clock, act: () => Promise<T>): Promise<T> {
-  for (let tries = 1;; tries++) {
-    try {
-      return await act();
-    } catch (error) {
-      if (tries === CREATE_TRIES || !hasCode(error, CODE.streamNotCreated)) throw error;
-      await new Promise<void>((resolve) => clock.after(CREATE_AGAIN_MS, resolve));
-    }
-  }
-}
-
 /** @throws {ConfigMismatchError} naming the first field that differs. */
 export async function ensureStream(
-  jsm: JetStreamManager,
-  clock: Clock,
+  { jsm, patience }: Pick<Link, "jsm" | "patience">,
   wanted: Wanted<StreamConfig>,
 ): Promise<void> {
   const name = wanted.name!;
-  try {
+  await patience.with(`set up stream ${name}`, async () => {
     const actual = await existing(() => jsm.streams.info(name), CODE.streamNotFound);
-    const { config } = actual ??
-      await create(clock, () => jsm.streams.add(wanted as StreamConfig & { name: string }));
+    const { config } = actual ?? await jsm.streams.add(wanted as StreamConfig & { name: string });
     compare(`Stream ${name}`, wanted, config);
-  } catch (error) {
-    throw translate(`set up stream ${name}`, error);
-  }
+  });
 }
 
 /** @throws {ConfigMismatchError} naming the first field that differs. */

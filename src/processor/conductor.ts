@@ -2,49 +2,42 @@
  * Conducts one workflow while its tick is held here: facts come in, the scheduler says what follows, and it is done.
  * Everything in here can be thrown away at any moment; the next conductor rebuilds it from the log.
  */
-import {
-  type Definition,
-  labelOf,
-  policyOfNode,
-  type SignatureRecord,
-} from "../core/definition.ts";
+import { type Definition, policyOfNode } from "../core/definition.ts";
 import { NotFoundError, type RecordedFailure } from "../core/errors.ts";
 import type { Control, Effect, Fact, FinalState, NodeEffect, WorkflowState } from "../core/fact.ts";
 import {
   begunKey,
   controlKey,
   definitionKey,
-  endKey,
   everythingOf,
   expansionKey,
   outcomeKey,
   parseKey,
 } from "../core/keys.ts";
-import { laneFor, type LanePolicy } from "../core/lanes.ts";
-import { LIMITS } from "../core/limits.ts";
+import type { LanePolicy } from "../core/lanes.ts";
 import { factOf } from "../core/recorded.ts";
 import {
   type EndRecord,
-  type Keeping,
   type OutcomeNote,
   readBegun,
-  readEnd,
   readOutcomeNote,
   type RunStatus,
   writeControl,
-  writeEnd,
-  writeEndNote,
-  writeFailure,
-  writeOutcomeNote,
   writeStatus,
 } from "../core/records.ts";
-import { Scheduler, startOf } from "../core/scheduler.ts";
+import type { Scheduler } from "../core/scheduler.ts";
 import type { Cancel, Hint, Ports, TaskAddress } from "../ports.ts";
 import { statusOf } from "../runs/submission.ts";
 import { type Due, DueQueue } from "./due.ts";
+import { recordEnd, whyEnded } from "./ending.ts";
 import { Family } from "./family.ts";
+import { InFlight, type Sent } from "./in_flight.ts";
 import { type LoadedFacts, loadFacts } from "./load.ts";
-import { lookAt, overdueFailure } from "./overdue.ts";
+import { type Outcome, recordOutcome } from "./outcome.ts";
+import { lookAt, overdueFailure, timeoutOf } from "./overdue.ts";
+import { Ready } from "./ready.ts";
+import { deadlineOf, replay, type Replayed, unread } from "./replay.ts";
+import { Routes } from "./routes.ts";
 import { TaskMessages } from "./task_messages.ts";
 import { Window } from "./window.ts";
 
@@ -65,17 +58,6 @@ export interface ConductorEvents {
   readonly onTrouble: (error: unknown) => void;
 }
 
-/** A task message that was sent and has no outcome yet. */
-interface Sent {
-  readonly attempt: number;
-  /** Where it is queued: another processor may have had other limits. */
-  readonly lane: string;
-  /** Monotonic. */
-  at: number;
-  /** It may begin until then; milliseconds since 1970. */
-  readonly expiresAt: number | undefined;
-}
-
 type Dispatch = NodeEffect & { is: "dispatch" };
 
 const encoder = new TextEncoder();
@@ -94,16 +76,14 @@ export class Conductor {
   readonly #messages: TaskMessages;
   readonly #family: Family;
   readonly #window: Window;
-  readonly #queues: ReadonlyMap<string, LanePolicy>;
-  #scheduler: Scheduler;
-  /** Due now, in the order they became so. */
-  #ready: Dispatch[] = [];
-  #readyFrom = 0;
+  readonly #routes: Routes;
+  readonly #ready = new Ready<Dispatch>();
   readonly #due = new DueQueue();
-  readonly #sent = new Map<number, Sent>();
+  readonly #inFlight = new InFlight();
+  /** The log as it was last read, and in its scheduler the facts heard since. */
+  #replayed: Replayed;
+  /** How many control facts were read. */
   #controls = 0;
-  /** Which control fact was the last pause or resume. */
-  #lastPausing: number | undefined;
   /** Until it is known what another conductor has sent already, nothing is sent. */
   #isTakingOver = true;
   /** The fact that was learned last. */
@@ -118,10 +98,6 @@ export class Conductor {
   #doing = 0;
   /** The round whose end is being recorded. */
   #finishing = 0;
-  /** When this round began, milliseconds since 1970. */
-  #startedAt: number;
-  /** Timeouts recorded in this round: the first ends the workflow's own nodes, the second what cleans up after them. */
-  #timeouts = 0;
 
   constructor(
     ports: Ports,
@@ -134,13 +110,12 @@ export class Conductor {
     this.workflow = workflow;
     this.definition = definition;
     this.submittedAt = submittedAt;
-    this.#startedAt = startOf(definition, submittedAt);
     this.#window = new Window(Math.min(options.window, definition.maxParallel ?? Infinity));
-    this.#queues = options.queues;
+    this.#routes = new Routes(workflow, definition, options.queues);
     this.#events = events;
     this.#family = new Family(ports, workflow);
     this.#messages = new TaskMessages(definition, submittedAt, ports.maxRecord);
-    this.#scheduler = new Scheduler(definition, workflow, submittedAt);
+    this.#replayed = unread(definition, workflow, submittedAt);
     // Before the log is read: what is recorded meanwhile is heard or read, or both.
     this.#unsubscribe = ports.hints.onFact(everythingOf(workflow), (hint) => {
       try {
@@ -173,8 +148,8 @@ export class Conductor {
     await this.#stopIfRemoved();
     const at = this.#ports.clock.monotonic();
     for (const { node, attempt, lane } of queued) {
-      if (!this.#isCurrent(node, attempt)) continue;
-      this.#sent.set(node, { attempt, lane, at, expiresAt: this.#expiryOf(node) });
+      if (!this.#isToSend(node, attempt)) continue;
+      this.#inFlight.add(node, { attempt, lane, at, expiresAt: this.#expiryOf(node) });
     }
     this.#isTakingOver = false;
     this.#pump();
@@ -203,6 +178,10 @@ export class Conductor {
     this.#unsubscribe();
   }
 
+  get #scheduler(): Scheduler {
+    return this.#replayed.scheduler;
+  }
+
   get state(): WorkflowState {
     return this.#state;
   }
@@ -210,13 +189,13 @@ export class Conductor {
   /** Nothing can be sent, nothing is being sent. */
   get isQuiet(): boolean {
     if (this.#doing > 0 || this.#heard !== undefined) return false;
-    return this.#readyFrom === this.#ready.length || this.#scheduler.paused ||
-      this.#sent.size >= this.#window.size;
+    return this.#ready.isEmpty || this.#scheduler.paused ||
+      this.#inFlight.size >= this.#window.size;
   }
 
   /** Nothing can come but what its tick, a control fact or time brings: it need not be kept here. */
   get isDormant(): boolean {
-    return this.isQuiet && this.#sent.size === 0 &&
+    return this.isQuiet && this.#inFlight.size === 0 &&
       (this.#scheduler.paused || !this.#isTakingOver) &&
       this.#scheduler.children().next().done === true;
   }
@@ -228,9 +207,7 @@ export class Conductor {
   }
 
   get #deadline(): number {
-    return this.#timeouts < 2
-      ? this.#startedAt + (this.#timeouts + 1) * this.definition.timeoutMs
-      : Infinity;
+    return deadlineOf(this.#replayed, this.definition.timeoutMs);
   }
 
   /** Does what has become due. */
@@ -244,10 +221,8 @@ export class Conductor {
   async ensure(olderThanMs: number): Promise<{ changed: boolean }> {
     if (this.#heard !== undefined || this.#closed) return { changed: false };
     const before = this.#ports.clock.monotonic() - olderThanMs;
-    const open: TaskAddress[] = [];
-    for (const [node, { attempt, lane, at }] of this.#sent) {
-      if (at <= before) open.push(this.#address(node, attempt, lane));
-    }
+    const open = [...this.#inFlight.sentBy(before)]
+      .map(({ node, attempt, lane }) => this.#routes.addressOf(node, attempt, lane));
     const { facts } = this.#ports;
     let changed = await facts.read(controlKey(this.workflow, this.#controls + 1)) !== undefined;
     if (changed) await this.#refresh();
@@ -282,7 +257,7 @@ export class Conductor {
     if (await tasks.has(address)) return this.#giveUpIfOverdue(node, attempt);
     if (await this.#hear(outcomeKey(this.workflow, node, attempt))) return true;
     if (await this.#hear(expansionKey(this.workflow, node, attempt))) return true;
-    if (this.#closed || this.#sent.get(node)?.attempt !== attempt) return false;
+    if (this.#closed || this.#inFlight.get(node, attempt) === undefined) return false;
     // Nothing new is queued meanwhile: it is looked for again when the run goes on.
     if (this.#scheduler.paused) return false;
     const key = `${this.workflow}.${node}.${attempt}`;
@@ -316,51 +291,34 @@ export class Conductor {
 
   /** A worker that stands still cannot say that time is up. */
   async #giveUpIfOverdue(node: number, attempt: number): Promise<boolean> {
-    const sent = this.#sent.get(node);
-    const timeoutMs = this.#timeoutOf(node);
-    if (sent?.attempt !== attempt) return false;
-    if (timeoutMs === undefined && sent.expiresAt === undefined) return false;
+    const sent = this.#inFlight.get(node, attempt);
+    if (sent === undefined) return false;
+    const { expiresAt } = sent;
+    const timeoutMs = timeoutOf(this.definition, node);
+    if (timeoutMs === undefined && expiresAt === undefined) return false;
     const { views, clock, tasks } = this.#ports;
     const begun = await views.get(begunKey(this.workflow, node, attempt));
-    const { expiresAt } = sent;
     const begunAt = begun === undefined ? undefined : readBegun(begun.data)?.at;
     const { leaseMs } = tasks;
     const failure = overdueFailure({ now: clock.now(), begunAt, timeoutMs, expiresAt, leaseMs });
     if (failure === undefined || this.#closed) return false;
     // Before the outcome: afterwards there may be a message of the next attempt.
     await tasks.withdraw(this.workflow, node);
-    await this.#recordOutcome(node, attempt, { failure });
+    await this.#recordFailure(node, attempt, failure);
     return true;
   }
 
-  /** Only what may have one is looked into. */
-  #timeoutOf(node: number): number | undefined {
-    const text = this.definition.signatures.text(node);
-    if (!text.includes('"timeoutMs":')) return undefined;
-    return (JSON.parse(text) as SignatureRecord).timeoutMs;
+  /** For what no worker does. */
+  async #recordOutcome(node: number, attempt: number, outcome: Outcome): Promise<void> {
+    const { facts, clock } = this.#ports;
+    const key = outcomeKey(this.workflow, node, attempt);
+    const now = clock.now();
+    await recordOutcome(facts, key, outcome, { startedAt: now, endedAt: now });
+    await this.#hear(key);
   }
 
-  /** For what no worker does. The first record stands, whoever wrote it. */
-  async #recordOutcome(
-    node: number,
-    attempt: number,
-    outcome: { result: unknown } | { failure: RecordedFailure },
-  ): Promise<void> {
-    const { facts, clock } = this.#ports;
-    const failed = "failure" in outcome;
-    const note = writeOutcomeNote({
-      is: failed ? "failed" : "succeeded",
-      startedAt: clock.now(),
-      endedAt: clock.now(),
-      sentNs: "0",
-      worker: "processor",
-    });
-    const data = failed
-      ? writeFailure(outcome.failure)
-      : encoder.encode(JSON.stringify(outcome.result));
-    const key = outcomeKey(this.workflow, node, attempt);
-    await facts.create(key, data, note);
-    await this.#hear(key);
+  #recordFailure(node: number, attempt: number, failure: RecordedFailure): Promise<void> {
+    return this.#recordOutcome(node, attempt, { is: "failed", failure });
   }
 
   /** How it stands, for people. */
@@ -410,11 +368,8 @@ export class Conductor {
 
   #onNodeFact(fact: Exclude<Fact, { is: "control" }>, { note, data }: Hint): void {
     const { node, attempt } = fact;
-    const sent = this.#sent.get(node);
-    if (sent?.attempt === attempt) {
-      this.#sent.delete(node);
-      this.#noteWait(node, sent, readOutcomeNote(note));
-    }
+    const sent = this.#inFlight.take(node, attempt);
+    if (sent !== undefined) this.#noteWait(node, sent, readOutcomeNote(note));
     if (fact.is === "succeeded" && readOutcomeNote(note)?.elsewhere === undefined) {
       this.#messages.keep(node, data);
     }
@@ -428,7 +383,7 @@ export class Conductor {
 
   /** A limited one waits for its limit, whatever the workers do. */
   #noteWait(node: number, { at }: Sent, outcome: OutcomeNote | undefined): void {
-    if (outcome === undefined || this.#limitOf(node) !== undefined) return;
+    if (outcome === undefined || this.#routes.limitOf(node) !== undefined) return;
     const tookMs = this.#ports.clock.monotonic() - at;
     this.#window.onWaited(tookMs - (outcome.endedAt - outcome.startedAt));
   }
@@ -465,7 +420,10 @@ export class Conductor {
         if (effect.until !== undefined) this.#due.push({ at: effect.until, node, attempt });
         break;
       case "settle":
-        this.#follow(this.#recordOutcome(node, attempt, { result: effect.data }));
+        this.#follow(this.#recordOutcome(node, attempt, {
+          is: "succeeded",
+          result: encoder.encode(JSON.stringify(effect.data)),
+        }));
         break;
       case "revive":
         this.#follow(this.#revive(effect));
@@ -478,19 +436,19 @@ export class Conductor {
   async #revive({ node, attempt, child }: NodeEffect & { is: "revive" }): Promise<void> {
     if (await this.#family.revive({ node, attempt, child })) return;
     const message = `run ${child} was removed: it cannot be tried again`;
-    await this.#recordOutcome(node, attempt, { failure: { name: "WorkflowFailedError", message } });
+    await this.#recordFailure(node, attempt, { name: "WorkflowFailedError", message });
   }
 
   /** Runs in the place of nodes do as this one does. */
   #keepInStep(): Promise<void> {
-    const { paused, reason } = this.#scheduler;
+    const { scheduler: { paused, reason }, lastPausing } = this.#replayed;
     return this.#family.keepInStep({
       running: [...this.#scheduler.children()],
       abandoned: [...this.#scheduler.abandoned()],
       // A pause also ends with a cancel, and with the round.
-      pausing: this.#lastPausing === undefined
+      pausing: lastPausing === undefined
         ? undefined
-        : { is: paused ? "pause" : "resume", n: this.#lastPausing },
+        : { is: paused ? "pause" : "resume", n: lastPausing },
       reason,
     });
   }
@@ -504,50 +462,46 @@ export class Conductor {
       this.#due.pop();
       this.#onNodeDue(due);
     }
-    while (this.#sent.size < this.#window.size && this.#readyFrom < this.#ready.length) {
-      const { node, attempt, expiresAt } = this.#ready[this.#readyFrom++]!;
-      if (this.#isCurrent(node, attempt)) this.#send(node, attempt, expiresAt);
+    while (this.#inFlight.size < this.#window.size && !this.#ready.isEmpty) {
+      const { node, attempt, expiresAt } = this.#ready.shift()!;
+      if (this.#isToSend(node, attempt)) this.#send(node, attempt, expiresAt);
     }
-    if (this.#readyFrom === this.#ready.length) this.#takeReady();
     if (this.#state === "INITIAL" && this.#scheduler.startAt <= now) this.#setState("RUNNING");
   }
 
   /** Its moment to be sent, to stop waiting for an event, or to have begun. */
   #onNodeDue({ node, attempt }: Due): void {
-    if (!this.#scheduler.isOpen(node) || this.#scheduler.attemptOf(node) !== attempt) return;
-    const sent = this.#sent.get(node);
-    if (sent?.attempt === attempt) {
-      return this.#follow(this.#ensureOne(this.#address(node, attempt, sent.lane)));
+    if (!this.#isOpen(node, attempt)) return;
+    const sent = this.#inFlight.get(node, attempt);
+    if (sent !== undefined) {
+      return this.#follow(this.#ensureOne(this.#routes.addressOf(node, attempt, sent.lane)));
     }
     const effect = this.#scheduler.effectFor(node);
     if (effect.is === "dispatch") this.#ready.push(effect);
     if (effect.is !== "await") return;
     const { event } = policyOfNode(this.definition, node);
     const message = `nobody sent "${event}" in time`;
-    this.#follow(
-      this.#recordOutcome(node, attempt, { failure: { name: "TimeoutError", message } }),
-    );
+    this.#follow(this.#recordFailure(node, attempt, { name: "TimeoutError", message }));
   }
 
-  #takeReady(): void {
-    this.#ready = [];
-    this.#readyFrom = 0;
+  /** Whether this attempt is still to be made. */
+  #isOpen(node: number, attempt: number): boolean {
+    return this.#scheduler.isOpen(node) && this.#scheduler.attemptOf(node) === attempt;
   }
 
-  /** Whether this attempt is still to be made, and was not sent from here. */
-  #isCurrent(node: number, attempt: number): boolean {
-    return this.#scheduler.isOpen(node) && this.#scheduler.attemptOf(node) === attempt &&
-      this.#sent.get(node)?.attempt !== attempt;
+  /** The same, and was not sent from here. */
+  #isToSend(node: number, attempt: number): boolean {
+    return this.#isOpen(node, attempt) && this.#inFlight.get(node, attempt) === undefined;
   }
 
   #send(node: number, attempt: number, expiresAt: number | undefined): void {
     const message = this.#messages.write(node, attempt, this.#scheduler, expiresAt);
-    const limit = this.#limitOf(node);
-    const lane = laneFor({ priority: policyOfNode(this.definition, node).priority, limit });
-    this.#sent.set(node, { attempt, lane, at: this.#ports.clock.monotonic(), expiresAt });
+    const address = this.#routes.addressOf(node, attempt);
+    const { lane } = address;
+    this.#inFlight.add(node, { attempt, lane, at: this.#ports.clock.monotonic(), expiresAt });
     if (expiresAt !== undefined) this.#due.push({ at: lookAt(expiresAt), node, attempt });
-    const address = this.#address(node, attempt, lane);
-    this.#follow(this.#ports.tasks.publish(address, message, limit?.max));
+    const most = this.#routes.limitOf(node)?.max;
+    this.#follow(this.#ports.tasks.publish(address, message, most));
   }
 
   #follow(write: Promise<unknown>): void {
@@ -561,61 +515,26 @@ export class Conductor {
     );
   }
 
-  #address(node: number, attempt: number, lane: string): TaskAddress {
-    const { queue } = policyOfNode(this.definition, node);
-    return { queue, lane, workflow: this.workflow, node, attempt };
-  }
-
-  #limitOf(node: number): LanePolicy | undefined {
-    const { limit, queue } = policyOfNode(this.definition, node);
-    return limit ?? this.#queues.get(queue);
-  }
-
   /**
    * Reads the whole log of this workflow anew.
    * @param options.fresh nothing is in the queue, unless the log says that somebody has conducted it.
    * @returns what was in the queue before, as far as it is to be known.
    */
-  async #rebuild({ fresh = false }: { fresh?: boolean } = {}): Promise<TaskAddress[]> {
+  async #rebuild({ fresh = false }: { fresh?: boolean } = {}): Promise<readonly TaskAddress[]> {
     this.#heard ??= [];
-    const { facts, tasks } = this.#ports;
-    let queued: TaskAddress[] = [];
-    let loaded = fresh || !this.#isTakingOver ? await loadFacts(facts, this.workflow) : undefined;
-    if (loaded === undefined || (this.#isTakingOver && !isUntouched(loaded))) {
-      queued = await tasks.list(this.workflow);
-      loaded = await loadFacts(facts, this.workflow);
-    }
-    const scheduler = new Scheduler(this.definition, this.workflow, this.submittedAt);
-    scheduler.begin();
-    this.#timeouts = 0;
-    let withdrawn = false;
-    let lastPausing: number | undefined;
-    let n = 0;
-    for (const fact of loaded.facts) {
-      if (fact.is === "control") {
-        n++;
-        const { is } = fact.control;
-        if (is === "timeout") this.#timeouts++;
-        if (is === "pause" || is === "resume") lastPausing = n;
-      }
-      const { round } = scheduler;
-      for (const effect of scheduler.apply(fact)) withdrawn ||= effect.is === "withdraw";
-      if (scheduler.round === round) continue;
-      this.#startedAt = fact.at;
-      this.#timeouts = 0;
-    }
-    const { finished } = scheduler;
+    const { queued, loaded } = await this.#readLog({ fresh });
+    const replayed = replay(this.definition, this.workflow, this.submittedAt, loaded.facts);
     if (this.#closed) return [];
-    this.#scheduler = scheduler;
+    const { scheduler, withdrawn } = replayed;
+    const { finished } = scheduler;
+    this.#replayed = replayed;
     this.#controls = loaded.controls;
     this.#latest = loaded.latest;
-    this.#lastPausing = lastPausing;
-    this.#takeReady();
-    for (const [node, { attempt }] of this.#sent) {
-      if (!scheduler.isOpen(node) || scheduler.attemptOf(node) !== attempt) this.#sent.delete(node);
-    }
+    this.#ready.clear();
+    this.#inFlight.keep((node, attempt) => this.#isOpen(node, attempt));
     for (const effect of scheduler.open()) {
-      if (this.#sent.get(effect.node)?.attempt !== effect.attempt) this.#enqueue(effect);
+      const { node, attempt } = effect;
+      if (this.#inFlight.get(node, attempt) === undefined) this.#enqueue(effect);
     }
     if (withdrawn) await this.#withdrawStale();
     await this.#keepInStep();
@@ -627,6 +546,19 @@ export class Conductor {
       this.#setState(scheduler.paused ? "PAUSED" : isUntouched(loaded) ? this.#state : "RUNNING");
     }
     return queued;
+  }
+
+  /** While taking over, the queue first and then the log; a log that says that nobody sent anything is enough. */
+  async #readLog(
+    { fresh }: { fresh: boolean },
+  ): Promise<{ queued: readonly TaskAddress[]; loaded: LoadedFacts }> {
+    const { facts, tasks } = this.#ports;
+    if (fresh || !this.#isTakingOver) {
+      const loaded = await loadFacts(facts, this.workflow);
+      if (!this.#isTakingOver || isUntouched(loaded)) return { queued: [], loaded };
+    }
+    const queued = await tasks.list(this.workflow);
+    return { queued, loaded: await loadFacts(facts, this.workflow) };
   }
 
   /** After a control fact. */
@@ -644,9 +576,8 @@ export class Conductor {
   /** Takes back messages whose node may not run any more. */
   async #withdrawStale(): Promise<void> {
     const { tasks } = this.#ports;
-    const stale = (await tasks.list(this.workflow)).filter(({ node, attempt }) =>
-      !this.#scheduler.isOpen(node) || this.#scheduler.attemptOf(node) !== attempt
-    );
+    const queued = await tasks.list(this.workflow);
+    const stale = queued.filter(({ node, attempt }) => !this.#isOpen(node, attempt));
     for (let i = 0; i < stale.length; i += ENSURE_BATCH) {
       await Promise.all(
         stale.slice(i, i + ENSURE_BATCH).map(({ node }) => tasks.withdraw(this.workflow, node)),
@@ -670,27 +601,14 @@ export class Conductor {
     const { round } = this.#scheduler;
     if (this.#finishing === round) return;
     this.#finishing = round;
-    const { facts, clock } = this.#ports;
     if (await this.#isOutOfDate()) return;
-    const failed = this.#scheduler.failures(LIMITS.namedFailures).map((node) => ({
-      node,
-      attempt: this.#scheduler.attemptOf(node),
-    }));
-    const reason = this.#scheduler.reason;
-    const end: EndRecord = {
-      state,
-      at: clock.now(),
-      counts: this.#scheduler.counts(),
-      failed,
-      ...(reason === undefined ? {} : { reason }),
-      controls: this.#controls,
-    };
-    const written = await facts.create(endKey(this.workflow, round), writeEnd(end), this.#endNote);
-    // The first terminal record is the one that counts, whoever wrote it.
-    const stored = written === "exists"
-      ? await facts.read(endKey(this.workflow, round))
-      : undefined;
-    const first = (stored === undefined ? undefined : readEnd(stored.data)) ?? end;
+    const first = await recordEnd(
+      this.#ports,
+      this.workflow,
+      this.definition,
+      this.#scheduler,
+      { state, controls: this.#controls },
+    );
     await this.#tellParent(first);
     if (this.#closed) return;
     await this.show({ now: true, finishedAt: first.at });
@@ -714,19 +632,13 @@ export class Conductor {
     return true;
   }
 
-  get #endNote(): string | undefined {
-    const { parent, retentionMs } = this.definition;
-    const keeping: Keeping | undefined = parent === undefined ? retentionMs : "parent";
-    return keeping === undefined ? undefined : writeEndNote(keeping);
-  }
-
-  async #tellParent({ state, at, failed, reason }: EndRecord): Promise<void> {
+  async #tellParent(end: EndRecord): Promise<void> {
     const { parent } = this.definition;
     if (parent === undefined) return;
-    const why = reason ?? failed.map(({ node }) => labelOf(this.definition, node)).join(", ");
+    const { state, at } = end;
+    const why = whyEnded(this.definition, end);
     const attempt = this.#scheduler.parentAttempt;
-    const end = { state, at, startedAt: this.submittedAt, why };
-    await this.#family.tellParent(parent, attempt, end);
+    await this.#family.tellParent(parent, attempt, { state, at, startedAt: this.submittedAt, why });
   }
 
   #setState(state: WorkflowState): void {

@@ -5,11 +5,12 @@
 import type { Parent } from "../core/definition.ts";
 import type { FinalState } from "../core/fact.ts";
 import { definitionKey, expansionKey, outcomeKey } from "../core/keys.ts";
-import { writeExpansion, writeFailure, writeOutcomeNote } from "../core/records.ts";
+import { writeExpansion } from "../core/records.ts";
 import type { Child } from "../core/scheduler.ts";
 import type { Ports } from "../ports.ts";
 import { recordControlOnce } from "../runs/control.ts";
 import { lastEnd } from "../runs/end.ts";
+import { recordOutcome } from "./outcome.ts";
 
 /** Whether a run is paused since its last pause or resume, and which of its control facts that is. */
 export interface Pausing {
@@ -86,22 +87,21 @@ export class Family {
     end: { state: FinalState; at: number; startedAt: number; why: string },
   ): Promise<void> {
     const { facts } = this.#ports;
-    const succeeded = end.state === "SUCCESS";
     // Nothing is written about a run that was removed.
     if (await facts.read(definitionKey(parent.workflow)) === undefined) return;
-    const note = writeOutcomeNote({
-      is: succeeded ? "succeeded" : "failed",
-      startedAt: end.startedAt,
-      endedAt: end.at,
-      sentNs: "0",
-      worker: "processor",
-      elsewhere: { is: "run", run: this.#workflow },
-    });
-    const data = succeeded ? new Uint8Array() : writeFailure({
-      name: "WorkflowFailedError",
-      message: `run ${this.#workflow} ended as ${end.state}: ${end.why}`,
-    });
-    await facts.create(outcomeKey(parent.workflow, parent.node, attempt), data, note);
+    const message = `run ${this.#workflow} ended as ${end.state}: ${end.why}`;
+    await recordOutcome(
+      facts,
+      outcomeKey(parent.workflow, parent.node, attempt),
+      end.state === "SUCCESS"
+        ? { is: "succeeded", result: new Uint8Array() }
+        : { is: "failed", failure: { name: "WorkflowFailedError", message } },
+      {
+        startedAt: end.startedAt,
+        endedAt: end.at,
+        elsewhere: { is: "run", run: this.#workflow },
+      },
+    );
   }
 
   /** Whether nobody waits for this run any more: its parent was removed, or has ended without it. */

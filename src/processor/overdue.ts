@@ -2,6 +2,7 @@
  * What a processor does about attempts whose worker does not: one that stands still (a handler that blocks its process, a
  * machine that is gone with nobody to take over) cannot record that time is up. Decides only.
  */
+import type { Definition, SignatureRecord } from "../core/definition.ts";
 import type { RecordedFailure } from "../core/errors.ts";
 import { expiredFailure } from "../core/fact.ts";
 
@@ -40,4 +41,11 @@ export function overdueFailure(
 /** When it is worth looking at an attempt that expires. */
 export function lookAt(expiresAt: number): number {
   return expiresAt + GRACE_MS + 1;
+}
+
+/** How long an attempt of the node may run. Only a signature that may say so is looked into. */
+export function timeoutOf({ signatures }: Definition, node: number): number | undefined {
+  const text = signatures.text(node);
+  if (!text.includes('"timeoutMs":')) return undefined;
+  return (JSON.parse(text) as SignatureRecord).timeoutMs;
 }

@@ -14,6 +14,7 @@ import { failureOf, type RunStatus, writeEnd } from "../core/records.ts";
 import { noCounts } from "../core/scheduler.ts";
 import type { Cancel, Intake, Ports, TickDelivery } from "../ports.ts";
 import { Presence } from "../runs/presence.ts";
+import { atMost, sleep } from "../runs/time.ts";
 import { Conductor } from "./conductor.ts";
 import { Hooks, type ProcessorEvents } from "./hooks.ts";
 import { loadDefinition, type LoadedDefinition } from "./load.ts";
@@ -167,9 +168,7 @@ export class Processor {
       await this.#recurrences.once(until);
       await this.#begin();
       while (clock.monotonic() < until && !this.#isIdle()) {
-        await new Promise<void>((resolve) =>
-          clock.after(Math.min(HOUSEKEEPING_MS, until - clock.monotonic()), resolve)
-        );
+        await sleep(clock, Math.min(HOUSEKEEPING_MS, until - clock.monotonic()));
       }
       await this.#sweeper.sweep();
     });
@@ -230,16 +229,10 @@ export class Processor {
     this.#state = "idle";
   }
 
-  /** Before others take over. A server that does not answer must not hold this up. */
+  /** Before others take over. */
   async #showAll(): Promise<void> {
     const shown = [...this.#held.values()].map((held) => held.conductor?.show().catch(() => {}));
-    await new Promise<void>((resolve) => {
-      const cancel = this.#ports.clock.after(SHOW_MS, resolve);
-      void Promise.all(shown).then(() => {
-        cancel();
-        resolve();
-      });
-    });
+    await atMost(this.#ports.clock, SHOW_MS, Promise.all(shown));
   }
 
   #onTick(tick: TickDelivery): void {

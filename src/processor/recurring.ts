@@ -25,6 +25,7 @@ import {
 } from "../core/schedule.ts";
 import type { Cancel, Ports, View } from "../ports.ts";
 import { submitAsItIs } from "../runs/submission.ts";
+import { atMost } from "../runs/time.ts";
 
 /** A schedule as it was read last. */
 interface Known {
@@ -77,19 +78,13 @@ export class Recurrences {
     this.#readAllRepeatedly();
   }
 
-  /** Begins nothing more. What is under way may end; a server that does not answer does not hold this up. */
+  /** Begins nothing more. What is under way may end. */
   async stop(): Promise<void> {
     this.#until = -Infinity;
     this.#cancelLoad();
     for (const cancel of this.#cancels.splice(0)) cancel();
     for (const { cancelTimer } of this.#known.values()) cancelTimer();
-    await new Promise<void>((resolve) => {
-      const cancel = this.#ports.clock.after(STOP_MS, resolve);
-      void this.settled().then(() => {
-        cancel();
-        resolve();
-      });
-    });
+    await atMost(this.#ports.clock, STOP_MS, this.settled());
     this.#known.clear();
   }
 

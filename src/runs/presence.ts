@@ -8,6 +8,7 @@ import {
 } from "../core/presence.ts";
 import { failureOf } from "../core/records.ts";
 import type { Cancel, Ports } from "../ports.ts";
+import { atMost } from "./time.ts";
 
 /** How long a process that stops tries to remove its presence. */
 const REMOVE_MS = 1_000;
@@ -38,17 +39,10 @@ export class Presence {
     return this.#writing;
   }
 
-  /** A server that does not answer must not hold this up. */
   async end(): Promise<void> {
     this.#isEnded = true;
     this.#cancel();
-    await new Promise<void>((resolve) => {
-      const cancel = this.#ports.clock.after(REMOVE_MS, resolve);
-      void this.#writing.then(() => this.#remove()).then(() => {
-        cancel();
-        resolve();
-      });
-    });
+    await atMost(this.#ports.clock, REMOVE_MS, this.#writing.then(() => this.#remove()));
   }
 
   async #write(): Promise<void> {

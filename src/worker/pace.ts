@@ -5,6 +5,7 @@
 import { laneKind, type Rate } from "../core/lanes.ts";
 import { decideStart, isMissed, rateKey, readLastStart, writeLastStart } from "../core/rate.ts";
 import type { Ports, TaskAddress } from "../ports.ts";
+import { sleep } from "../runs/time.ts";
 
 export type Claimed =
   /** This is the moment. */
@@ -40,7 +41,7 @@ export class Pace {
   async #until(at: number): Promise<void> {
     const { clock } = this.#ports;
     for (let leftMs = at - clock.now(); leftMs > 0; leftMs = at - clock.now()) {
-      await new Promise<void>((resolve) => clock.after(Math.ceil(leftMs), resolve));
+      await sleep(clock, Math.ceil(leftMs));
     }
   }
 }

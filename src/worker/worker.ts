@@ -14,6 +14,7 @@ import { sealJson } from "../core/sealing.ts";
 import type { Sources } from "../core/template.ts";
 import type { Cancel, Hint, Intake, Ports, TaskDelivery } from "../ports.ts";
 import { Presence } from "../runs/presence.ts";
+import { atMost } from "../runs/time.ts";
 import { Attempt } from "./attempt.ts";
 import { Beginnings } from "./beginnings.ts";
 import { BUILTIN_TASKS } from "./builtin.ts";
@@ -137,12 +138,7 @@ export class Worker {
     this.#waiting.length = 0;
     for (const held of [...this.#inHand]) if (held.startedAt === undefined) this.#drop(held);
     await this.#intake?.close();
-    let cancel: Cancel = () => {};
-    await Promise.race([
-      this.#idle(),
-      new Promise<void>((resolve) => cancel = this.#ports.clock.after(timeoutMs, resolve)),
-    ]);
-    cancel();
+    await atMost(this.#ports.clock, timeoutMs, this.#idle());
     for (const held of [...this.#inHand]) {
       held.attempt?.abort(new Error("the worker is stopping"));
       this.#drop(held);

@@ -1,12 +1,13 @@
 /** What `Dyrygent.open` makes on a server, and what it refuses to work with. */
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
   type ConsumerConfig,
-  JetStreamApiError,
   type JetStreamManager,
   jetstreamManager,
   type StreamConfig,
@@ -20,9 +21,7 @@ import {
   UnavailableError,
   UnsupportedServerError,
 } from "nats-dyrygent";
-import { VirtualClock } from "../../src/memory/clock.ts";
-import { CODE } from "../../src/nats/errors.ts";
-import { create } from "../../src/nats/setup.ts";
+import type { NatsServer } from "../../scripts/nats_server.ts";
 import { Moment, rejection, type Scope, startServer, TestServer, within } from "./server.ts";
 import { add, arithmetic } from "./tasks.ts";
 
@@ -37,32 +36,47 @@ function only(expected: object, actual: object): Record<string, unknown> {
   return Object.fromEntries(Object.keys(expected).map((key) => [key, found[key] ?? null]));
 }
 
-/** What `create` comes to after the server refused `refusals` times, and how often it was asked. */
-async function created(refusals: number, code: number): Promise<{ end: unknown; asked: number }> {
-  const clock = new VirtualClock();
-  const refusal = new JetStreamApiError({ code: 500, err_code: code, description: "refused" });
-  let asked = 0;
-  const creating = create(clock, async () => {
-    await Promise.resolve();
-    if (asked++ < refusals) throw refusal;
-    return "made";
-  }).catch((error) => error);
-  let isOver = false;
-  creating.then(() => isOver = true);
-  while (!isOver) {
-    await new Promise((resolve) => setImmediate(resolve));
-    clock.fireNext();
-  }
-  const end = await creating;
-  return { end: end === refusal ? "refused" : end, asked };
-}
+/** Where the server keeps a stream; the name of the store's own folder is the account's. */
+const folderOf = ({ storeDir }: NatsServer, stream: string) =>
+  join(storeDir, "jetstream", "$G", "streams", stream);
 
-test("a server that still clears up is asked again, a few times", async () => {
-  assert.equal(await created(0, CODE.streamNotCreated), { end: "made", asked: 1 });
-  assert.equal(await created(3, CODE.streamNotCreated), { end: "made", asked: 4 });
-  assert.equal(await created(100, CODE.streamNotCreated), { end: "refused", asked: 10 });
-  assert.equal(await created(1, CODE.jetStreamOff), { end: "refused", asked: 1 });
-});
+test(
+  "a server that cannot make a stream yet, as while it clears up, is asked again",
+  tests.scope(async (scope) => {
+    const raw = await scope.raw;
+    const obstacle = folderOf(scope.server, `KV_${scope.namespace}`);
+    mkdirSync(dirname(obstacle), { recursive: true });
+    writeFileSync(obstacle, "a file where the stream's folder belongs");
+    const answered = new Moment<number>("an answer to the first request for the stream");
+    raw.subscribe("$JS.EVENT.ADVISORY.API", {
+      callback: (_, msg) => {
+        const { subject, response } = msg.json<{ subject: string; response: string }>();
+        if (subject !== `$JS.API.STREAM.CREATE.KV_${scope.namespace}`) return;
+        answered.come(JSON.parse(response).error?.err_code);
+      },
+    });
+    await raw.flush();
+    const opening = scope.open();
+    assert.is(await answered.reached(), 10049);
+    // Newer servers have removed it themselves by now.
+    rmSync(obstacle, { force: true });
+    await within("open", opening);
+  }),
+);
+
+test(
+  "a stream that the server refuses for good, as its subjects are taken, fails at once",
+  tests.scope(async (scope) => {
+    const { streams } = await jetstreamManager(await scope.raw);
+    await streams.add({
+      name: `${scope.namespace}_OTHER`,
+      subjects: [`${scope.namespace}.tick.>`],
+    });
+    const error = await within("refusal", rejection(scope.open()), 2_000);
+    assert.instance(error, UnavailableError);
+    assert.match(error.message, /set up stream .*_TICKS.* overlap/);
+  }),
+);
 
 test(
   "open makes the streams as designed",

@@ -1,0 +1,53 @@
+/**
+ * The task messages of one workflow that were sent and have no outcome yet: at most one of a node. A table and no more: it
+ * sends nothing, and what is in it is known only to this process.
+ */
+
+/** A message that was sent. */
+export interface Sent {
+  readonly attempt: number;
+  /** Where it is queued: another processor may have had other limits. */
+  readonly lane: string;
+  /** When, monotonic milliseconds. */
+  readonly at: number;
+  /** It may begin until then; milliseconds since 1970. */
+  readonly expiresAt: number | undefined;
+}
+
+export class InFlight {
+  readonly #sent = new Map<number, Sent>();
+
+  get size(): number {
+    return this.#sent.size;
+  }
+
+  /** In place of a message of an earlier attempt. */
+  add(node: number, sent: Sent): void {
+    this.#sent.set(node, sent);
+  }
+
+  /** The message of this very attempt. */
+  get(node: number, attempt: number): Sent | undefined {
+    const sent = this.#sent.get(node);
+    return sent?.attempt === attempt ? sent : undefined;
+  }
+
+  /** The same, which is in flight no longer. */
+  take(node: number, attempt: number): Sent | undefined {
+    const sent = this.get(node, attempt);
+    if (sent !== undefined) this.#sent.delete(node);
+    return sent;
+  }
+
+  /** Forgets the others. */
+  keep(isCurrent: (node: number, attempt: number) => boolean): void {
+    for (const [node, { attempt }] of this.#sent) {
+      if (!isCurrent(node, attempt)) this.#sent.delete(node);
+    }
+  }
+
+  /** Those sent at `at` or before. */
+  *sentBy(at: number): Generator<Sent & { readonly node: number }> {
+    for (const [node, sent] of this.#sent) if (sent.at <= at) yield { ...sent, node };
+  }
+}
