@@ -72,7 +72,7 @@ async function soak(load: Load): Promise<boolean> {
   const options = {
     url: server.url,
     namespace: NAMESPACE,
-    retention: "2000ms",
+    retention: "5000ms",
     underWay: load.underWay,
     size: load.tasks / load.workflows,
     seed: load.seed,

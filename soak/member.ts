@@ -55,6 +55,8 @@ export interface MemberOptions {
   readonly seed: number;
 }
 
+/** Full soon, so that it is not taken for a leak. */
+const INPUT_CACHE = 4_194_304;
 /** Complaints that are told. */
 const KEPT = 20;
 
@@ -76,7 +78,7 @@ export async function beMember(options: MemberOptions, timers: () => number): Pr
   const member = role === "processor"
     ? app.processor({ retention, sweep: "1s", tick: { idle: ["1s", "5s"] } })
     : role === "worker"
-    ? app.worker({ tasks, concurrency: 64, prefetch: 64 })
+    ? app.worker({ tasks, concurrency: 64, prefetch: 64, inputCache: INPUT_CACHE })
     : undefined;
   await member?.start();
   const submitter = new Submitter(app, { seed, size, underWay });

@@ -38,6 +38,7 @@ export class Submitter {
   }
 
   async #conduct({ shape, workflow, seeThrough }: Job): Promise<void> {
+    const begun = performance.now();
     const run = await this.#app.submit(workflow);
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -47,7 +48,8 @@ export class Submitter {
     try {
       await Promise.race([seeThrough(run as Run), late]);
     } catch (cause) {
-      throw new Error(`run ${run.id} (${shape}): ${cause}`, { cause });
+      const afterMs = Math.round(performance.now() - begun);
+      throw new Error(`run ${run.id} (${shape}, after ${afterMs} ms): ${cause}`, { cause });
     } finally {
       clearTimeout(timer);
     }
