@@ -10,9 +10,10 @@ import { InvalidOptionError } from "../core/errors.ts";
 import { endKey } from "../core/keys.ts";
 import { quote } from "../core/ids.ts";
 import { type LiveProcessor, PROCESSORS } from "../core/presence.ts";
-import { failureOf, type RunStatus, writeEnd } from "../core/records.ts";
+import { type EndRecord, failureOf, type RunStatus, writeEnd } from "../core/records.ts";
 import { noCounts } from "../core/scheduler.ts";
 import type { Cancel, Intake, Ports, TickDelivery } from "../ports.ts";
+import { lastEnd } from "../runs/end.ts";
 import { Presence } from "../runs/presence.ts";
 import { Conductor } from "./conductor.ts";
 import { Hooks, type ProcessorEvents } from "./hooks.ts";
@@ -331,7 +332,7 @@ export class Processor {
     loaded: Exclude<LoadedDefinition, { is: "definition" }>,
   ): Promise<void> {
     const { workflow } = held.tick;
-    const { facts, log, clock } = this.#ports;
+    const { log } = this.#ports;
     switch (loaded.is) {
       case "missing":
         // A submit writes the definition before the tick, so this one was removed since.
@@ -347,22 +348,29 @@ export class Processor {
         break;
       case "unreadable":
         log("error", `${workflow} cannot be read and ends as ERROR: ${loaded.error.message}`);
-        await facts.create(
-          endKey(workflow, 1),
-          writeEnd({
-            state: "ERROR",
-            at: clock.now(),
-            counts: noCounts(),
-            failed: [],
-            reason: loaded.error.message,
-          }),
-        );
+        await this.#endUnread(workflow, loaded.error.message);
+        // Its conductor looks after its children, and tells itself what this one cannot.
+        if (loaded.parent !== undefined) await this.#ports.ticks.wake(loaded.parent.workflow);
         held.tick.ack();
         break;
       default:
         loaded satisfies never;
     }
     this.#drop(held);
+  }
+
+  async #endUnread(workflow: string, reason: string): Promise<void> {
+    const { facts, clock } = this.#ports;
+    const last = await lastEnd(facts, workflow);
+    if (last?.reopened === false) return;
+    const end: EndRecord = {
+      state: "ERROR",
+      at: clock.now(),
+      counts: noCounts(),
+      failed: [],
+      reason,
+    };
+    await facts.create(endKey(workflow, (last?.round ?? 0) + 1), writeEnd(end));
   }
 
   /** Something was recorded. A parked workflow is taken up again: its tick is still ours, only delayed. */
