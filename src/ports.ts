@@ -49,8 +49,10 @@ export interface Facts {
   /** Every fact that matches `filter`, in the order of the log. Without bodies unless asked for. */
   scan(filter: string, options?: { bodies?: boolean }): Promise<Stored[]>;
   keys(filter: string): Promise<string[]>;
-  /** Removes what matches: only for retention. */
-  purge(filter: string): Promise<void>;
+  /** The workflows of which anything but a definition was recorded at or after `seq`; and what is the next one after all that. */
+  recordedFrom(seq: number): Promise<{ workflows: ReadonlySet<string>; next: number }>;
+  /** Removes what matches, of what stands before `before` where one is given: only for retention. */
+  purge(filter: string, before?: number): Promise<void>;
 }
 
 export interface TaskAddress {

@@ -9,12 +9,13 @@ import { failureOf, parseRecord, readEndNote } from "../core/records.ts";
 import type { Cancel, Ports, Stored } from "../ports.ts";
 import { lastEnd } from "../runs/end.ts";
 import { removeRun } from "../runs/removal.ts";
+import { removeOrphans } from "./orphans.ts";
 import { tidy } from "./tidy.ts";
 
 const encoder = new TextEncoder();
 const SWEEP_VIEW = "sweep";
 const TIDY_VIEW = "tidy";
-/** All views of a kind are read for it. */
+/** All views of a kind are read for it, and what was recorded meanwhile. */
 const TIDY_MS = 600_000;
 
 export interface Swept {
@@ -94,7 +95,10 @@ export class Sweeper {
         revived: revived.slice(0, 10),
       });
     }
-    if (await this.#isOurTurn(TIDY_VIEW, TIDY_MS)) await tidy(this.#ports);
+    if (await this.#isOurTurn(TIDY_VIEW, TIDY_MS)) {
+      await tidy(this.#ports);
+      await removeOrphans(this.#ports);
+    }
     return { revived, removed };
   }
 
