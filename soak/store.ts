@@ -17,8 +17,8 @@ export interface StoreSample {
   readonly consumers: number;
 }
 
-/** Views that stay when no run is left: who is there, whose turn a sweep is, and when a rate's last task began. */
-const LASTING_VIEWS = /^(?:worker\.|processor\.|sweep$|tidy$|rate\.)/;
+/** Views that stay when no run is left: who is there, how far sweeps are, and when a rate's last task began. */
+const LASTING_VIEWS = /^(?:worker\.|processor\.|sweep$|tidy$|orphans$|rate\.)/;
 
 export class Store {
   readonly #server: NatsServer;

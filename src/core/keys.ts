@@ -40,6 +40,8 @@ export const endsOf = (workflow: string): string => `${workflow}.end.*`;
 export const everythingOf = (workflow: string): string => `${workflow}.>`;
 /** The heads of all definitions. */
 export const ALL_HEADS = "*.def.0";
+/** The control facts of all workflows. */
+export const ALL_CONTROLS = "*.ctl.*";
 /** The terminal records of all workflows. */
 export const ALL_ENDS = "*.end.*";
 
