@@ -82,7 +82,8 @@ export class Processor {
   #housekeeping = false;
   #cancelHousekeeping: Cancel = () => {};
   #tickedAt = 0;
-  #report = { conducted: new Set<string>(), finished: 0 };
+  /** Only of `runOnce`: a processor that goes on would remember every run. */
+  #report: { readonly conducted: Set<string>; finished: number } | undefined;
 
   /**
    * @param isAnnounced whether others can see that it runs.
@@ -162,7 +163,7 @@ export class Processor {
     const { clock } = this.#ports;
     const until = clock.monotonic() + durationMs("maxDuration", maxDuration, { least: 1 });
     this.#state = "once";
-    this.#report = { conducted: new Set(), finished: 0 };
+    const report = this.#report = { conducted: new Set<string>(), finished: 0 };
     await this.#orEnd(async () => {
       // First, so that what it submits is taken up now.
       await this.#recurrences.once(until);
@@ -175,7 +176,7 @@ export class Processor {
       await this.#sweeper.sweep();
     });
     await this.#end(this.#options.activeMs);
-    return { conducted: this.#report.conducted.size, finished: this.#report.finished };
+    return { conducted: report.conducted.size, finished: report.finished };
   }
 
   /** Looks for lost ticks and removes old runs now. Processors do this by themselves. */
@@ -227,6 +228,7 @@ export class Processor {
     }
     await this.#intake?.close();
     this.#intake = undefined;
+    this.#report = undefined;
     await gone;
     this.#state = "idle";
   }
@@ -262,7 +264,7 @@ export class Processor {
     };
     this.#held.set(tick.workflow, held);
     this.#activate(held);
-    this.#report.conducted.add(tick.workflow);
+    this.#report?.conducted.add(tick.workflow);
     // Whoever conducted it before is told: two conductors do no harm, but twice the work.
     this.#ports.hints.tell(`held.${tick.workflow}`, encoder.encode(this.id));
     void this.#load(held);
@@ -399,7 +401,7 @@ export class Processor {
 
   #onEnd(held: Held, conductor: Conductor): void {
     held.tick.ack();
-    this.#report.finished++;
+    if (this.#report !== undefined) this.#report.finished++;
     this.#drop(held);
     this.#hooks.call(
       "finish",
