@@ -249,7 +249,9 @@ export class Conductor {
   async #ensureOne(address: TaskAddress): Promise<boolean> {
     const { node, attempt } = address;
     const { tasks } = this.#ports;
-    if (await tasks.has(address)) return this.#giveUpIfOverdue(node, attempt);
+    if (await tasks.has(address, this.#limitOf(node)?.max)) {
+      return this.#giveUpIfOverdue(node, attempt);
+    }
     if (await this.#hear(outcomeKey(this.workflow, node, attempt))) return true;
     if (await this.#hear(expansionKey(this.workflow, node, attempt))) return true;
     if (this.#closed || this.#sent.get(node)?.attempt !== attempt) return false;

@@ -128,6 +128,7 @@ export class Sweeper {
     if (await this.#isOurTurn(TIDY_VIEW, TIDY_MS)) {
       await tidy(this.#ports);
       await removeOrphans(this.#ports);
+      await this.#ports.tasks.tidy();
     }
     return { revived, removed };
   }

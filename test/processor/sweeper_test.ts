@@ -3,6 +3,7 @@ import { Dyrygent, task, Workflow } from "nats-dyrygent";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ALL_CONTROLS, ALL_HEADS } from "../../src/core/keys.ts";
+import { rateKey, writeLastStart } from "../../src/core/rate.ts";
 import { memoryPorts } from "../../src/memory/open.ts";
 import { SeededRandom } from "../../src/memory/random.ts";
 import { systemClock } from "../../src/nats/clock.ts";
@@ -97,6 +98,17 @@ test("a sweep that takes longer than its interval is not begun a second time mea
   await again.reached();
   sweeper.stop();
   assert.is(most, 1);
+});
+
+test("the last start of a rate is forgotten when it cannot matter any more", async () => {
+  const now = Date.now();
+  const ports = somePorts();
+  const [old, recent] = [rateKey("default", "old"), rateKey("default", "recent")];
+  await ports.views.put(old, writeLastStart(now - 26 * HOUR_MS));
+  await ports.views.put(recent, writeLastStart(now - 24 * HOUR_MS));
+  await ports.views.put("rate.default.newer", new TextEncoder().encode('{"v":2,"at":0}'));
+  await new Sweeper(ports, { everyMs: HOUR_MS, retentionMs: HOUR_MS }).sweep();
+  assert.equal(await ports.views.keys("rate."), [recent, "rate.default.newer"]);
 });
 
 test.run();
