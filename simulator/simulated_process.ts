@@ -306,7 +306,9 @@ export class SimulatedProcess {
         this.#ask(`read the first of ${filter} from ${seq}`, () => facts.next(filter, seq)),
       scan: (filter, options) => this.#ask(`scan ${filter}`, () => facts.scan(filter, options)),
       keys: (filter) => this.#ask(`list ${filter}`, () => facts.keys(filter)),
-      purge: (filter) => this.#ask(`purge ${filter}`, () => facts.purge(filter)),
+      recordedFrom: (seq) =>
+        this.#ask(`look what was recorded from ${seq}`, () => facts.recordedFrom(seq)),
+      purge: (filter, before) => this.#ask(`purge ${filter}`, () => facts.purge(filter, before)),
     };
   }
 
@@ -326,11 +328,12 @@ export class SimulatedProcess {
           `withdraw ${workflow}.${node ?? "*"}`,
           () => server.tasks.withdraw(workflow, node),
         ),
-      has: (address) =>
+      has: (address, most) =>
         this.#ask(
           `look whether ${address.workflow}.${address.node}.${address.attempt} is queued`,
-          () => server.tasks.has(address),
+          () => server.tasks.has(address, most),
         ),
+      tidy: () => this.#ask("tidy the lanes", () => server.tasks.tidy()),
       list: (workflow) =>
         this.#ask(`list the tasks of ${workflow}`, () => server.tasks.list(workflow)),
       take: (options, onTask) =>

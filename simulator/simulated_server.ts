@@ -115,9 +115,10 @@ export class SimulatedServer {
     next: (filter, seq) => this.#memory.facts.next(filter, seq),
     scan: (filter, options) => this.#memory.facts.scan(filter, options),
     keys: (filter) => this.#memory.facts.keys(filter),
-    purge: async (filter) => {
+    recordedFrom: (seq) => this.#memory.facts.recordedFrom(seq),
+    purge: async (filter, before) => {
       this.#onDone({ is: "removed", filter });
-      await this.#memory.facts.purge(filter);
+      await this.#memory.facts.purge(filter, before);
     },
   };
 
@@ -130,7 +131,7 @@ export class SimulatedServer {
     return written;
   }
 
-  get tasks(): Pick<Ports["tasks"], "withdraw" | "has" | "list"> {
+  get tasks(): Pick<Ports["tasks"], "withdraw" | "has" | "list" | "tidy"> {
     return this.#memory.tasks;
   }
 

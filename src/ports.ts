@@ -49,8 +49,10 @@ export interface Facts {
   /** Every fact that matches `filter`, in the order of the log. Without bodies unless asked for. */
   scan(filter: string, options?: { bodies?: boolean }): Promise<Stored[]>;
   keys(filter: string): Promise<string[]>;
-  /** Removes what matches: only for retention. */
-  purge(filter: string): Promise<void>;
+  /** The workflows of which anything but a definition was recorded at or after `seq`; and what is the next one after all that. */
+  recordedFrom(seq: number): Promise<{ workflows: ReadonlySet<string>; next: number }>;
+  /** Removes what matches, of what stands before `before` where one is given: only for retention. */
+  purge(filter: string, before?: number): Promise<void>;
 }
 
 export interface TaskAddress {
@@ -114,8 +116,8 @@ export interface Tasks {
   ): Promise<"created" | "exists">;
   /** Takes back a workflow's (a node's) task messages. */
   withdraw(workflow: string, node?: number): Promise<void>;
-  /** Whether this attempt's message is in the queue, waiting or handed out. */
-  has(address: TaskAddress): Promise<boolean>;
+  /** Whether this attempt's message is in the queue, waiting or handed out. It can be handed out then; `most` as for `publish`. */
+  has(address: TaskAddress, most?: number): Promise<boolean>;
   /** The messages of a workflow that are in the queue. */
   list(workflow: string): Promise<TaskAddress[]>;
   /**
@@ -123,6 +125,8 @@ export interface Tasks {
    * lanes may come without being wanted; one that cannot run soon is to be given back, for others.
    */
   take(options: TakeOptions, onTask: (task: TaskDelivery) => void): Promise<Intake>;
+  /** Removes what is kept for lanes that are used no more. */
+  tidy(): Promise<void>;
   /** How long a message is held without `extend`. */
   readonly leaseMs: number;
 }

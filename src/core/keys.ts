@@ -34,10 +34,14 @@ export const expansionsOf = (workflow: string): string => `${workflow}.r.*.*.run
 export const outcomesOfNode = (workflow: string, node: number): string => `${workflow}.r.${node}.>`;
 /** All control facts of a workflow. */
 export const controlsOf = (workflow: string): string => `${workflow}.ctl.*`;
+/** All terminal records of a workflow. */
+export const endsOf = (workflow: string): string => `${workflow}.end.*`;
 /** Everything recorded about a workflow. */
 export const everythingOf = (workflow: string): string => `${workflow}.>`;
 /** The heads of all definitions. */
 export const ALL_HEADS = "*.def.0";
+/** The control facts of all workflows. */
+export const ALL_CONTROLS = "*.ctl.*";
 /** The terminal records of all workflows. */
 export const ALL_ENDS = "*.end.*";
 

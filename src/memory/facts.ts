@@ -55,8 +55,17 @@ export class MemoryFacts implements Facts {
     return Promise.resolve([...this.#log.keys()].filter(filterOf(filter)));
   }
 
-  purge(filter: string): Promise<void> {
-    for (const key of [...this.#log.keys()].filter(filterOf(filter))) this.#log.delete(key);
+  recordedFrom(seq: number): Promise<{ workflows: ReadonlySet<string>; next: number }> {
+    const later = [...this.#log.values()].filter((stored) => stored.seq >= seq);
+    const facts = later.map(({ key }) => key.split(".")).filter(([, kind]) => kind !== "def");
+    const workflows = new Set(facts.map(([workflow]) => workflow!));
+    return Promise.resolve({ workflows, next: this.#seq + 1 });
+  }
+
+  purge(filter: string, before: number = Infinity): Promise<void> {
+    for (const { key, seq } of [...this.#log.values()]) {
+      if (seq < before && filterOf(filter)(key)) this.#log.delete(key);
+    }
     return Promise.resolve();
   }
 }

@@ -78,6 +78,7 @@ function memoryTasks(queue: MemoryQueue): Tasks {
     withdraw: (workflow, node) =>
       Promise.resolve(queue.remove(filterOf(`*.*.${workflow}.${node ?? "*"}.*`))),
     has: (address) => Promise.resolve(queue.has(keyOf(address))),
+    tidy: () => Promise.resolve(),
     list: (workflow) =>
       Promise.resolve(
         queue.keys().map(addressOf).filter((address) => address.workflow === workflow),

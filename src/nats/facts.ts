@@ -1,6 +1,6 @@
 /** The log of facts on a KV bucket whose stream refuses a second write to any key. */
 import type { Msg } from "@nats-io/nats-core";
-import { AckPolicy, DeliverPolicy, ReplayPolicy } from "@nats-io/jetstream";
+import { AckPolicy, DeliverPolicy, type PurgeOpts, ReplayPolicy } from "@nats-io/jetstream";
 import { fromBase64 } from "../core/base64.ts";
 import type { Facts, Stored } from "../ports.ts";
 import { CODE, translate } from "./errors.ts";
@@ -90,50 +90,83 @@ export class NatsFacts implements Facts {
     };
   }
 
-  scan(filter: string, { bodies = false }: { bodies?: boolean } = {}): Promise<Stored[]> {
+  async scan(filter: string, { bodies = false }: { bodies?: boolean } = {}): Promise<Stored[]> {
+    const found: Stored[] = [];
+    const start = () => void found.splice(0);
+    await this.#readThrough([filter], { bodies, from: 0 }, start, (stored) => found.push(stored));
+    return found;
+  }
+
+  async recordedFrom(seq: number): Promise<{ workflows: ReadonlySet<string>; next: number }> {
+    const workflows = new Set<string>();
+    let next = seq;
+    const filters = ["*.r.>", "*.ctl.*", "*.end.*"];
+    await this.#readThrough(filters, { bodies: false, from: seq }, () => {}, (stored) => {
+      workflows.add(stored.key.slice(0, stored.key.indexOf(".")));
+      next = stored.seq + 1;
+    });
+    return { workflows, next };
+  }
+
+  /** Gives every fact that matches one of `filters`, in the order of the log. @param start is called before the first. */
+  #readThrough(
+    filters: readonly string[],
+    { bodies, from }: { bodies: boolean; from: number },
+    start: () => void,
+    take: (stored: Stored) => void,
+  ): Promise<void> {
     const { factsStream, factPrefix } = this.#link.names;
+    const subjects = filters.map((filter) => factPrefix + filter);
     // One that loses its consumer (a server went away) starts again: half of it would be wrong.
-    return this.#link.patience.with(`scan ${filter}`, async () => {
+    return this.#link.patience.with(`scan ${filters.join(", ")}`, async () => {
       const info = await this.#link.jsm.consumers.add(factsStream, {
         ack_policy: AckPolicy.None,
-        deliver_policy: DeliverPolicy.All,
+        ...(from > 0
+          ? { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: from }
+          : { deliver_policy: DeliverPolicy.All }),
         replay_policy: ReplayPolicy.Instant,
-        filter_subject: factPrefix + filter,
+        ...(subjects.length === 1
+          ? { filter_subject: subjects[0]! }
+          : { filter_subjects: subjects }),
         headers_only: !bodies,
         inactive_threshold: 30_000_000_000,
         mem_storage: true,
         num_replicas: 1,
       });
+      start();
       try {
-        return info.num_pending === 0 ? [] : await this.#collect(info.name, info.num_pending);
+        if (info.num_pending > 0) await this.#collect(info.name, info.num_pending, take);
       } finally {
         await this.#link.jsm.consumers.delete(factsStream, info.name).catch(() => {});
       }
     });
   }
 
-  #collect(consumer: string, expected: number): Promise<Stored[]> {
-    const found: Stored[] = [];
+  #collect(
+    consumer: string,
+    expected: number,
+    take: (stored: Stored) => void,
+  ): Promise<void> {
+    let taken = 0;
     return new Promise((resolve, reject) => {
       const finish = (error?: Error) => {
         void intake.close();
-        if (error === undefined) resolve(found);
+        if (error === undefined) resolve();
         else reject(error);
       };
       const onMessage = (msg: Msg) => {
         const { seq, pending, sentNs } = parseAckAddress(msg.reply!);
-        found.push({
+        take({
           key: msg.subject.slice(this.#link.names.factPrefix.length),
           seq,
           at: Number(sentNs.slice(0, -6)),
           ...noteOf(msg.headers?.get(NOTE_HEADER)),
           data: msg.data,
         });
+        taken++;
         // What is recorded during the scan is not waited for: `pending` may never be 0 under load.
-        if (pending === 0 || found.length >= expected) finish();
-        else if (found.length % SCAN_BATCH === 0) {
-          intake.want(Math.min(expected - found.length, SCAN_BATCH));
-        }
+        if (pending === 0 || taken >= expected) finish();
+        else if (taken % SCAN_BATCH === 0) intake.want(Math.min(expected - taken, SCAN_BATCH));
       };
       const restore = () =>
         Promise.resolve(finish(translate("scan", new Error("the scan's consumer was lost"))));
@@ -159,11 +192,12 @@ export class NatsFacts implements Facts {
     return Object.keys(state.subjects ?? {}).map((subject) => subject.slice(factPrefix.length));
   }
 
-  async purge(filter: string): Promise<void> {
+  async purge(filter: string, before?: number): Promise<void> {
     const { factsStream, factPrefix } = this.#link.names;
+    const what = { filter: factPrefix + filter, ...(before === undefined ? {} : { seq: before }) };
     await this.#link.patience.with(
       `remove ${filter}`,
-      () => this.#link.jsm.streams.purge(factsStream, { filter: factPrefix + filter }),
+      () => this.#link.jsm.streams.purge(factsStream, what as PurgeOpts),
     );
   }
 }

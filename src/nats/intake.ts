@@ -61,8 +61,15 @@ export class PullIntake implements Intake {
 
   want(count: number): void {
     this.#wanted += count;
-    // A request for every single message would cost as much as the message: ask when half is used up.
-    if (this.#wanted >= this.#outstanding) this.#askSoon();
+    this.#askIfWorthwhile();
+  }
+
+  /**
+   * A request for every single message would cost as much as the message: ask when half is used up. Also when that is
+   * because messages came: perhaps nothing more is wanted, and nobody would ask for what is.
+   */
+  #askIfWorthwhile(): void {
+    if (this.#wanted > 0 && this.#wanted >= this.#outstanding) this.#askSoon();
   }
 
   async close(): Promise<void> {
@@ -130,7 +137,8 @@ export class PullIntake implements Intake {
     // A delivered message keeps its own subject; what arrives on the inbox's is about the request.
     if (!msg.subject.startsWith(this.#inboxes)) {
       if (this.#outstanding > 0) this.#outstanding--;
-      return this.#handOut(msg);
+      this.#handOut(msg);
+      return this.#askIfWorthwhile();
     }
     const code = msg.headers?.code;
     if (code === 100 || !msg.subject.startsWith(this.#inbox)) return;
@@ -156,9 +164,9 @@ export class PullIntake implements Intake {
   }
 
   #unused(count: number): void {
-    if (this.#options.onUnused !== undefined) return this.#options.onUnused(count);
-    this.#wanted += count;
-    this.#askSoon();
+    if (this.#options.onUnused === undefined) this.#wanted += count;
+    else this.#options.onUnused(count);
+    this.#askIfWorthwhile();
   }
 
   async #restore(): Promise<void> {

@@ -14,6 +14,8 @@
  * - of one lane never more than its limit leaves, and of a rated one only one that has not begun.
  * A message that comes and finds no slot, the worker gives back; its lane then rests here for a moment, so that others get
  * it. A rated lane rests as long as its message was given back for.
+ *
+ * Keys come and go: a limited lane that nobody has used for long is closed here, and opened again when it is used.
  */
 import type { Msg, NatsConnection, Subscription } from "@nats-io/nats-core";
 import { laneKind, urgencyOf } from "../core/lanes.ts";
@@ -21,8 +23,6 @@ import type { Cancel, Clock, Intake, Log, TaskAddress, TaskDelivery } from "../p
 import { Acknowledging, PullIntake } from "./intake.ts";
 import { isLane, type Lane, laneConsumer, type Names, parseTaskSubject } from "./names.ts";
 
-/** How often workers look for lanes nobody told them of. */
-const LOOK_FOR_LANES_MS = 30_000;
 /** How long a lane that delivers nothing may keep less urgent ones waiting: other workers may have emptied it. */
 const DOUBT_MS = 100;
 /** How long a limited lane is left to other workers after this one had no slot for its message. */
@@ -96,6 +96,9 @@ export interface LanesOptions {
   readonly queues: readonly string[];
   /** How many of the messages wanted at a time are only to be held ready. */
   readonly ahead: number;
+  /** How often to look for lanes nobody told of. */
+  readonly lookEveryMs: number;
+  /** Of limited lanes, those that were used lately. */
   readonly listLanes: () => Promise<Lane[]>;
   readonly lookAtLane: (lane: Lane) => Promise<Lane>;
   readonly restoreLane: (lane: Lane) => Promise<void>;
@@ -132,6 +135,8 @@ interface LimitedLane extends OpenLane {
   waiting: number;
   /** Monotonic: until then it is left to other workers. */
   restsUntil: number;
+  /** Monotonic: when somebody said that it is there. */
+  toldAt: number;
 }
 
 export class Lanes implements Intake {
@@ -279,15 +284,27 @@ export class Lanes implements Intake {
   }
 
   async #look(): Promise<void> {
+    const { listLanes, lookEveryMs } = this.#options;
     try {
-      for (const lane of await this.#options.listLanes()) this.#add(lane);
+      const before = this.#clock.monotonic();
+      for (const lane of await listLanes()) this.#add(lane);
+      this.#closeUnused(before - lookEveryMs);
     } catch (error) {
       this.#log("warn", `the lanes of ${this.#options.queues.join(", ")} cannot be listed`, {
         error,
       });
     }
     if (!this.#closed) {
-      this.#cancelLook = this.#clock.after(LOOK_FOR_LANES_MS, () => void this.#look());
+      this.#cancelLook = this.#clock.after(lookEveryMs, () => void this.#look());
+    }
+  }
+
+  /** Lanes are listed, or told of, as long as they are used. */
+  #closeUnused(since: number): void {
+    for (const [consumer, lane] of this.#lanes) {
+      if (lane.is === "priority" || lane.inHand > 0 || lane.toldAt > since) continue;
+      this.#lanes.delete(consumer);
+      void lane.intake.close();
     }
   }
 
@@ -307,7 +324,10 @@ export class Lanes implements Intake {
     const consumer = laneConsumer(lane.queue, lane.lane);
     const known = this.#lanes.get(consumer);
     if (known === undefined) this.#lanes.set(consumer, this.#openLane(lane, consumer));
-    else if (known.is !== "priority") known.most = lane.most ?? Infinity;
+    else if (known.is !== "priority") {
+      known.most = lane.most ?? Infinity;
+      known.toldAt = this.#clock.monotonic();
+    }
     this.#shareSoon();
   }
 
@@ -345,6 +365,7 @@ export class Lanes implements Intake {
       inHand: 0,
       waiting: 0,
       restsUntil: 0,
+      toldAt: this.#clock.monotonic(),
     };
     return open;
   }

@@ -32,6 +32,8 @@ export interface NatsOptions extends StorageOptions {
   readonly namespace: string;
   readonly tickLeaseMs: number;
   readonly taskLeaseMs: number;
+  /** A lane of a key is used no more when nothing has happened in it for so long. @default 600000 */
+  readonly unusedLaneMs?: number;
   readonly log: Log;
   readonly codec?: Codec | undefined;
 }
@@ -45,7 +47,7 @@ const LARGEST_RECORD = 1_048_576;
 
 /** @throws {UnsupportedServerError}, {ConfigMismatchError}, {UnavailableError} */
 export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promise<Ports> {
-  const { namespace, log, codec, tickLeaseMs, taskLeaseMs } = options;
+  const { namespace, log, codec, tickLeaseMs, taskLeaseMs, unusedLaneMs = 600_000 } = options;
   if (nc.isClosed()) throw translate(`open "${namespace}"`, new ClosedConnectionError());
   checkVersion(nc.info?.version ?? "unknown");
   const names = namesIn(namespace);
@@ -70,7 +72,7 @@ export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promi
   const maxRecord = largest - RECORD_ROOM;
   return {
     facts: new NatsFacts(link),
-    tasks: new NatsTasks(link, taskLeaseMs),
+    tasks: new NatsTasks(link, taskLeaseMs, unusedLaneMs),
     ticks: new NatsTicks(link, tickLeaseMs),
     hints: new NatsHints(nc, names),
     views: await openViews(link, options),

@@ -159,7 +159,7 @@ export async function ensureConsumer(
 
 /**
  * The consumer of a limited lane. One that exists with another limit is as good: whoever queues into the lane changes it.
- * @returns the limit it had, if it was changed.
+ * @returns the limits it had and has, as the server has them, and whether no worker asks for its messages.
  * @throws {ConfigMismatchError} naming the first other field that differs.
  */
 export async function ensureLimitedConsumer(
@@ -167,16 +167,16 @@ export async function ensureLimitedConsumer(
   stream: string,
   wanted: Wanted<ConsumerConfig>,
   { mayChange }: { mayChange: boolean },
-): Promise<number | undefined> {
+): Promise<{ was: number; is: number; isUnasked: boolean }> {
   const name = wanted.durable_name!;
   try {
     const actual = await existing(() => jsm.consumers.info(stream, name), CODE.consumerNotFound);
-    const { config } = actual ?? await addOrGet(jsm, stream, wanted);
-    const { max_ack_pending } = config;
-    compareConsumer(stream, { ...wanted, max_ack_pending }, config);
-    if (!mayChange || max_ack_pending === wanted.max_ack_pending) return undefined;
-    await jsm.consumers.update(stream, name, { max_ack_pending: wanted.max_ack_pending! });
-    return max_ack_pending;
+    const { config, num_waiting } = actual ?? await addOrGet(jsm, stream, wanted);
+    const was = config.max_ack_pending ?? -1;
+    compareConsumer(stream, { ...wanted, max_ack_pending: was }, config);
+    const is = mayChange ? wanted.max_ack_pending! : was;
+    if (is !== was) await jsm.consumers.update(stream, name, { max_ack_pending: is });
+    return { was, is, isUnasked: num_waiting === 0 };
   } catch (error) {
     throw translate(`set up consumer ${name}`, error);
   }

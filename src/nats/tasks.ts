@@ -3,8 +3,12 @@
  * own and a durable consumer that all workers share, made when it is first used. The server keeps the limit of a lane:
  * it hands out no more while that many messages are unacknowledged. Whoever queues into a lane that is new, or whose
  * limit has changed, tells the workers.
+ *
+ * The lane of a key that is used no more is closed by the workers, then its consumer is removed. Whoever queues into it may
+ * do so at the same moment, and believe it open: the message is in the stream all the same, and when it is looked after
+ * (`has`), its lane is made again.
  */
-import type { ConsumerConfig } from "@nats-io/jetstream";
+import type { ConsumerConfig, ConsumerInfo } from "@nats-io/jetstream";
 import { DEFAULT_PRIORITY, isLimited, laneFor } from "../core/lanes.ts";
 import type { Intake, TakeOptions, TaskAddress, TaskDelivery, Tasks } from "../ports.ts";
 import { CODE, translate } from "./errors.ts";
@@ -22,25 +26,45 @@ import type { Link } from "./link.ts";
 
 /** Another process may have changed the limit of a lane: how long this one trusts what it knows. */
 const LOOK_AGAIN_MS = 10_000;
+/** How often workers look for lanes nobody told them of. */
+const LOOK_FOR_LANES_MS = 30_000;
 
-/** Monotonic time of the last look. */
+interface Opening {
+  /** Whether to say so to the workers. */
+  readonly tell: boolean;
+  /** Whether a lane with another limit is given this one. */
+  readonly mayChange: boolean;
+}
+
+/** Before something is queued into it. */
+const OPEN: Opening = { tell: true, mayChange: true };
+/** For what is queued in it: the latest limit holds. */
+const KEEP: Opening = { tell: true, mayChange: false };
+/** For workers, which look for themselves. */
+const TAKE: Opening = { tell: false, mayChange: true };
+
 interface OpenLane {
+  /** Its limit. */
   readonly most: number | undefined;
+  /** Monotonic: when that was looked at. */
   readonly at: number;
 }
 
 export class NatsTasks implements Tasks {
   /** Lanes that are being made. */
   readonly #opening = new Map<string, Promise<void>>();
-  /** Lanes known to be there, with the limit this process gave them. */
+  /** Lanes known to be there, the longest known first. */
   readonly #open = new Map<string, OpenLane>();
   readonly leaseMs: number;
+  readonly #unusedMs: number;
 
   readonly #link: Link;
 
-  constructor(link: Link, leaseMs: number) {
+  /** @param unusedMs a limited lane of which nothing was handed out or settled for so long is used no more. */
+  constructor(link: Link, leaseMs: number, unusedMs: number) {
     this.#link = link;
     this.leaseMs = leaseMs;
+    this.#unusedMs = unusedMs;
   }
 
   publish(
@@ -51,10 +75,10 @@ export class NatsTasks implements Tasks {
     const { queue, lane } = address;
     const subject = taskSubject(this.#link.names, address);
     const opened = most === undefined ? { queue, lane } : { queue, lane, most };
-    if (this.#isOpen(opened)) {
+    if (this.#isOpen(opened, OPEN)) {
       return this.#link.requests.publishOnce("queue a task", subject, data);
     }
-    return this.#openLane(opened, { tell: true })
+    return this.#openLane(opened, OPEN)
       .then(() => this.#link.requests.publishOnce("queue a task", subject, data));
   }
 
@@ -68,7 +92,11 @@ export class NatsTasks implements Tasks {
     );
   }
 
-  async has(address: TaskAddress): Promise<boolean> {
+  async has(address: TaskAddress, most?: number): Promise<boolean> {
+    const { queue, lane } = address;
+    if (isLimited(lane)) {
+      await this.#openLane(most === undefined ? { queue, lane } : { queue, lane, most }, KEEP);
+    }
     const { error } = await this.#link.requests.json<
       { error?: { err_code?: number; description?: string } }
     >(
@@ -99,11 +127,12 @@ export class NatsTasks implements Tasks {
     onTask: (task: TaskDelivery) => void,
   ): Promise<Intake> {
     const lane = laneFor({ priority: DEFAULT_PRIORITY });
-    await Promise.all(queues.map((queue) => this.#openLane({ queue, lane }, { tell: false })));
+    await Promise.all(queues.map((queue) => this.#openLane({ queue, lane }, TAKE)));
     const lanes = new Lanes(this.#link.nc, this.#link.clock, this.#link.log, {
       names: this.#link.names,
       queues,
       ahead,
+      lookEveryMs: Math.min(LOOK_FOR_LANES_MS, this.#unusedMs),
       listLanes: () => this.#listLanes(queues),
       lookAtLane: (lane) => this.#lookAtLane(lane),
       restoreLane: async (lane) => void await this.#ensureLane(lane, { mayChange: false }),
@@ -113,29 +142,40 @@ export class NatsTasks implements Tasks {
     return lanes;
   }
 
-  #isOpen({ queue, lane, most }: Lane): boolean {
+  #isOpen({ queue, lane, most }: Lane, { mayChange }: Opening): boolean {
     const open = this.#open.get(laneConsumer(queue, lane));
     if (open === undefined || !isLimited(lane)) return open !== undefined;
-    return open.most === most && this.#link.clock.monotonic() - open.at < LOOK_AGAIN_MS;
+    if (mayChange && open.most !== most) return false;
+    return this.#link.clock.monotonic() - open.at < LOOK_AGAIN_MS;
   }
 
   /** Makes the lane's consumer if need be, once, and gives it its limit. */
-  #openLane(lane: Lane, { tell }: { tell: boolean }): Promise<void> {
-    if (this.#isOpen(lane)) return Promise.resolve();
+  #openLane(lane: Lane, how: Opening): Promise<void> {
+    if (this.#isOpen(lane, how)) return Promise.resolve();
     const name = laneConsumer(lane.queue, lane.lane);
-    const key = `${name} ${lane.most ?? ""}`;
+    const key = `${name} ${how.mayChange ? lane.most ?? "" : "kept"}`;
     let opening = this.#opening.get(key);
     if (opening === undefined) {
-      const isKnown = this.#open.get(name)?.most === lane.most && this.#open.has(name);
-      opening = this.#ensureLane(lane, { mayChange: true })
-        .then(({ changed }) => {
-          this.#open.set(name, { most: lane.most, at: this.#link.clock.monotonic() });
-          if (tell && (changed || !isKnown)) this.#tell(lane);
+      opening = this.#ensureLane(lane, how)
+        .then(({ isNews, most }) => {
+          this.#remember(name, most);
+          if (how.tell && isNews) this.#tell(lane);
         })
         .finally(() => this.#opening.delete(key));
       this.#opening.set(key, opening);
     }
     return opening;
+  }
+
+  /** Keys come and go: what is too old to be trusted is forgotten. */
+  #remember(name: string, most: number | undefined): void {
+    const now = this.#link.clock.monotonic();
+    this.#open.delete(name);
+    this.#open.set(name, { most, at: now });
+    for (const [other, { at }] of this.#open) {
+      if (now - at < LOOK_AGAIN_MS) break;
+      if (isLimited(other)) this.#open.delete(other);
+    }
   }
 
   #tell({ queue, lane }: Lane): void {
@@ -144,31 +184,62 @@ export class NatsTasks implements Tasks {
 
   async #ensureLane(
     lane: Lane,
-    { mayChange }: { mayChange: boolean },
-  ): Promise<{ changed: boolean }> {
+    { mayChange }: Pick<Opening, "mayChange">,
+  ): Promise<{ isNews: boolean; most: number | undefined }> {
     const { jsm, names, log, patience } = this.#link;
     const config = laneConfig(names, lane, this.leaseMs);
     if (!isLimited(lane.lane)) {
       await ensureConsumer(jsm, names.tasksStream, config);
-      return { changed: false };
+      return { isNews: true, most: undefined };
     }
-    const was = await patience.with(
+    const { was, is, isUnasked } = await patience.with(
       `open lane ${lane.lane} of queue ${lane.queue}`,
       () => ensureLimitedConsumer(jsm, names.tasksStream, config, { mayChange }),
     );
-    if (was === undefined) return { changed: false };
-    const [from, to] = [was, config.max_ack_pending!].map((most) => most === -1 ? "none" : most);
-    log("info", `the limit of lane ${lane.lane} of queue ${lane.queue} is ${to} now; was ${from}`);
-    return { changed: true };
+    if (is !== was) {
+      const [from, to] = [was, is].map((most) => most === -1 ? "none" : most);
+      const { queue, lane: name } = lane;
+      log("info", `the limit of lane ${name} of queue ${queue} is ${to} now; was ${from}`);
+    }
+    return { isNews: isUnasked || is !== was, most: is >= 1 ? is : undefined };
   }
 
   async #listLanes(queues: readonly string[]): Promise<Lane[]> {
     const lanes: Lane[] = [];
-    for await (const { name, config } of this.#link.jsm.consumers.list(this.#names.tasksStream)) {
-      const lane = parseLaneConsumer(name);
-      if (lane !== undefined && queues.includes(lane.queue)) lanes.push(withLimit(lane, config));
+    for await (const { lane, info } of this.#consumers()) {
+      if (!queues.includes(lane.queue) || this.#isUnused(lane, info, this.#unusedMs)) continue;
+      lanes.push(withLimit(lane, info.config));
     }
     return lanes;
+  }
+
+  async *#consumers(): AsyncGenerator<{ lane: Lane; info: ConsumerInfo }, void, void> {
+    for await (const info of this.#link.jsm.consumers.list(this.#names.tasksStream)) {
+      const lane = parseLaneConsumer(info.name);
+      if (lane !== undefined) yield { lane, info };
+    }
+  }
+
+  async tidy(): Promise<void> {
+    const { jsm, names: { tasksStream }, log } = this.#link;
+    // Workers have closed those long before: what nobody asks for is not handed out while we look.
+    const isOver = (lane: Lane, info: ConsumerInfo) =>
+      info.num_waiting === 0 && this.#isUnused(lane, info, 3 * this.#unusedMs);
+    for await (const { lane, info } of this.#consumers()) {
+      if (!isOver(lane, info)) continue;
+      if (!isOver(lane, await jsm.consumers.info(tasksStream, info.name))) continue;
+      await jsm.consumers.delete(tasksStream, info.name);
+      log("debug", `lane ${lane.lane} of queue ${lane.queue} is used no more, and was removed`);
+    }
+  }
+
+  /** By the server's own times. Priorities are few, and stay. */
+  #isUnused({ lane }: Lane, info: ConsumerInfo, ms: number): boolean {
+    const { created, ts, num_pending, num_ack_pending, delivered, ack_floor } = info;
+    if (!isLimited(lane) || num_pending + num_ack_pending > 0) return false;
+    const times = [created, delivered.last_active, ack_floor.last_active];
+    const last = Math.max(...times.map((time) => Date.parse(`${time}`) || 0));
+    return Date.parse(`${ts}`) - last > ms;
   }
 
   /** The lane as it is now: its limit may have changed. */

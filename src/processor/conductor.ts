@@ -254,7 +254,9 @@ export class Conductor {
   async #ensureOne(address: TaskAddress): Promise<boolean> {
     const { node, attempt } = address;
     const { tasks } = this.#ports;
-    if (await tasks.has(address)) return this.#giveUpIfOverdue(node, attempt);
+    if (await tasks.has(address, this.#routes.limitOf(node)?.max)) {
+      return this.#giveUpIfOverdue(node, attempt);
+    }
     if (await this.#hear(outcomeKey(this.workflow, node, attempt))) return true;
     if (await this.#hear(expansionKey(this.workflow, node, attempt))) return true;
     if (this.#closed || this.#inFlight.get(node, attempt) === undefined) return false;
@@ -277,8 +279,11 @@ export class Conductor {
   /** The ends of runs that take the place of nodes; and, for such a run itself, whether it is still needed. */
   async #ensureChildren(): Promise<boolean> {
     let changed = false;
-    for (const { node, attempt } of [...this.#scheduler.children()]) {
-      changed = await this.#hear(outcomeKey(this.workflow, node, attempt)) || changed;
+    for (const child of [...this.#scheduler.children()]) {
+      const outcome = outcomeKey(this.workflow, child.node, child.attempt);
+      const isTold = await this.#hear(outcome) ||
+        await this.#family.endFor(child) && await this.#hear(outcome);
+      changed ||= isTold;
     }
     if (this.definition.parent !== undefined) await this.#endIfOrphan();
     return changed;

@@ -18,6 +18,14 @@ export interface Pausing {
   readonly n: number;
 }
 
+/** How a child ended, as its parent is told. */
+export interface ChildEnd {
+  readonly state: FinalState;
+  readonly at: number;
+  readonly startedAt: number;
+  readonly why: string;
+}
+
 export class Family {
   readonly #ports: Ports;
   readonly #workflow: string;
@@ -80,11 +88,33 @@ export class Family {
     this.#asked.add(`${child} ${id}`);
   }
 
+  /**
+   * What a child cannot tell itself, because nobody can read whose child it is, or because it was removed.
+   * @returns whether it has ended.
+   */
+  async endFor({ run, node, attempt }: Child): Promise<boolean> {
+    const { facts, clock } = this.#ports;
+    const tell = (end: ChildEnd) =>
+      new Family(this.#ports, run).tellParent({ workflow: this.#workflow, node }, attempt, end);
+    const definition = await facts.read(definitionKey(run));
+    if (definition === undefined) {
+      const why = "it was removed before it had ended";
+      await tell({ state: "ERROR", at: clock.now(), startedAt: clock.now(), why });
+      return true;
+    }
+    const last = await lastEnd(facts, run);
+    if (last === undefined || last.reopened) return false;
+    const { state, at, reason, failed } = last.end;
+    const why = reason ?? `${failed.length} nodes failed`;
+    await tell({ state, at, startedAt: definition.at, why });
+    return true;
+  }
+
   /** The end of this run is the outcome of its parent's node. */
   async tellParent(
-    parent: Parent,
+    parent: Pick<Parent, "workflow" | "node">,
     attempt: number,
-    end: { state: FinalState; at: number; startedAt: number; why: string },
+    end: ChildEnd,
   ): Promise<void> {
     const { facts } = this.#ports;
     // Nothing is written about a run that was removed.

@@ -1,6 +1,6 @@
 /** Reads everything recorded about a workflow. The records are the truth; what comes out of here is a copy of it. */
-import type { Definition } from "../core/definition.ts";
-import { DEFINITION_VERSION, versionOf } from "../core/definition_codec.ts";
+import type { Definition, Parent } from "../core/definition.ts";
+import { decodeHead, DEFINITION_VERSION, versionOf } from "../core/definition_codec.ts";
 import { type DyrygentError, InvalidWorkflowError } from "../core/errors.ts";
 import { controlsOf, definitionKey, outcomesOf, parseKey } from "../core/keys.ts";
 import { factOf, wholeDefinition } from "../core/recorded.ts";
@@ -13,7 +13,12 @@ export type LoadedDefinition =
   | { readonly is: "missing" }
   /** Written by a newer version: a newer processor can read it. */
   | { readonly is: "newer"; readonly version: number }
-  | { readonly is: "unreadable"; readonly error: DyrygentError; readonly submittedAt: number };
+  | {
+    readonly is: "unreadable";
+    readonly error: DyrygentError;
+    /** The run that waits for it, as far as that can be read. */
+    readonly parent: Parent | undefined;
+  };
 
 export async function loadDefinition(facts: Facts, workflow: string): Promise<LoadedDefinition> {
   const record = await facts.read(definitionKey(workflow));
@@ -29,8 +34,16 @@ export async function loadDefinition(facts: Facts, workflow: string): Promise<Lo
     );
     return { is: "definition", definition, submittedAt };
   } catch (error) {
-    if (error instanceof InvalidWorkflowError) return { is: "unreadable", error, submittedAt };
-    throw error;
+    if (!(error instanceof InvalidWorkflowError)) throw error;
+    return { is: "unreadable", error, parent: parentIn(record.data) };
+  }
+}
+
+function parentIn(head: Uint8Array): Parent | undefined {
+  try {
+    return decodeHead(head).parent;
+  } catch {
+    return undefined;
   }
 }
 

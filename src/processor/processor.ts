@@ -10,9 +10,10 @@ import { InvalidOptionError } from "../core/errors.ts";
 import { endKey } from "../core/keys.ts";
 import { quote } from "../core/ids.ts";
 import { type LiveProcessor, PROCESSORS } from "../core/presence.ts";
-import { failureOf, type RunStatus, writeEnd } from "../core/records.ts";
+import { type EndRecord, failureOf, type RunStatus, writeEnd } from "../core/records.ts";
 import { noCounts } from "../core/scheduler.ts";
 import type { Cancel, Intake, Ports, TickDelivery } from "../ports.ts";
+import { lastEnd } from "../runs/end.ts";
 import { Presence } from "../runs/presence.ts";
 import { atMost, sleep } from "../runs/time.ts";
 import { Conductor } from "./conductor.ts";
@@ -82,7 +83,8 @@ export class Processor {
   #housekeeping = false;
   #cancelHousekeeping: Cancel = () => {};
   #tickedAt = 0;
-  #report = { conducted: new Set<string>(), finished: 0 };
+  /** Only of `runOnce`: a processor that goes on would remember every run. */
+  #report: { readonly conducted: Set<string>; finished: number } | undefined;
 
   /**
    * @param isAnnounced whether others can see that it runs.
@@ -162,7 +164,7 @@ export class Processor {
     const { clock } = this.#ports;
     const until = clock.monotonic() + durationMs("maxDuration", maxDuration, { least: 1 });
     this.#state = "once";
-    this.#report = { conducted: new Set(), finished: 0 };
+    const report = this.#report = { conducted: new Set<string>(), finished: 0 };
     await this.#orEnd(async () => {
       // First, so that what it submits is taken up now.
       await this.#recurrences.once(until);
@@ -173,7 +175,7 @@ export class Processor {
       await this.#sweeper.sweep();
     });
     await this.#end(this.#options.activeMs);
-    return { conducted: this.#report.conducted.size, finished: this.#report.finished };
+    return { conducted: report.conducted.size, finished: report.finished };
   }
 
   /** Looks for lost ticks and removes old runs now. Processors do this by themselves. */
@@ -225,6 +227,7 @@ export class Processor {
     }
     await this.#intake?.close();
     this.#intake = undefined;
+    this.#report = undefined;
     await gone;
     this.#state = "idle";
   }
@@ -254,7 +257,7 @@ export class Processor {
     };
     this.#held.set(tick.workflow, held);
     this.#activate(held);
-    this.#report.conducted.add(tick.workflow);
+    this.#report?.conducted.add(tick.workflow);
     // Whoever conducted it before is told: two conductors do no harm, but twice the work.
     this.#ports.hints.tell(`held.${tick.workflow}`, encoder.encode(this.id));
     void this.#load(held);
@@ -324,7 +327,7 @@ export class Processor {
     loaded: Exclude<LoadedDefinition, { is: "definition" }>,
   ): Promise<void> {
     const { workflow } = held.tick;
-    const { facts, log, clock } = this.#ports;
+    const { log } = this.#ports;
     switch (loaded.is) {
       case "missing":
         // A submit writes the definition before the tick, so this one was removed since.
@@ -340,22 +343,29 @@ export class Processor {
         break;
       case "unreadable":
         log("error", `${workflow} cannot be read and ends as ERROR: ${loaded.error.message}`);
-        await facts.create(
-          endKey(workflow, 1),
-          writeEnd({
-            state: "ERROR",
-            at: clock.now(),
-            counts: noCounts(),
-            failed: [],
-            reason: loaded.error.message,
-          }),
-        );
+        await this.#endUnread(workflow, loaded.error.message);
+        // Its conductor looks after its children, and tells itself what this one cannot.
+        if (loaded.parent !== undefined) await this.#ports.ticks.wake(loaded.parent.workflow);
         held.tick.ack();
         break;
       default:
         loaded satisfies never;
     }
     this.#drop(held);
+  }
+
+  async #endUnread(workflow: string, reason: string): Promise<void> {
+    const { facts, clock } = this.#ports;
+    const last = await lastEnd(facts, workflow);
+    if (last?.reopened === false) return;
+    const end: EndRecord = {
+      state: "ERROR",
+      at: clock.now(),
+      counts: noCounts(),
+      failed: [],
+      reason,
+    };
+    await facts.create(endKey(workflow, (last?.round ?? 0) + 1), writeEnd(end));
   }
 
   /** Something was recorded. A parked workflow is taken up again: its tick is still ours, only delayed. */
@@ -384,7 +394,7 @@ export class Processor {
 
   #onEnd(held: Held, conductor: Conductor): void {
     held.tick.ack();
-    this.#report.finished++;
+    if (this.#report !== undefined) this.#report.finished++;
     this.#drop(held);
     this.#hooks.call(
       "finish",

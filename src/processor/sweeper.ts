@@ -4,18 +4,29 @@
  */
 import { decodeHead } from "../core/definition_codec.ts";
 import { isId } from "../core/ids.ts";
-import { ALL_ENDS, ALL_HEADS, controlsOf, definitionKey, parseKey } from "../core/keys.ts";
+import {
+  ALL_CONTROLS,
+  ALL_ENDS,
+  ALL_HEADS,
+  controlsOf,
+  definitionKey,
+  parseKey,
+} from "../core/keys.ts";
 import { failureOf, parseRecord, readEndNote } from "../core/records.ts";
 import type { Cancel, Ports, Stored } from "../ports.ts";
 import { lastEnd } from "../runs/end.ts";
 import { removeRun } from "../runs/removal.ts";
+import { removeOrphans } from "./orphans.ts";
 import { tidy } from "./tidy.ts";
 
 const encoder = new TextEncoder();
 const SWEEP_VIEW = "sweep";
 const TIDY_VIEW = "tidy";
-/** All views of a kind are read for it. */
+/** All views of a kind are read for it, and what was recorded meanwhile. */
 const TIDY_MS = 600_000;
+
+/** Runs that are removed at the same time. */
+const REMOVE_BATCH = 16;
 
 export interface Swept {
   /** Workflows that got their tick back. */
@@ -28,6 +39,7 @@ export class Sweeper {
   readonly #ports: Ports;
   readonly #everyMs: number;
   readonly #retentionMs: number;
+  #isStarted = false;
   #cancel: Cancel = () => {};
 
   constructor(ports: Ports, { everyMs, retentionMs }: { everyMs: number; retentionMs: number }) {
@@ -37,23 +49,30 @@ export class Sweeper {
   }
 
   start(): void {
+    this.#isStarted = true;
+    this.#arm();
+  }
+
+  stop(): void {
+    this.#isStarted = false;
+    this.#cancel();
+    this.#cancel = () => {};
+  }
+
+  #arm(): void {
     // Not all at once, though all processors of a deployment start together.
     const delayMs = this.#everyMs * (0.5 + this.#ports.random.chance());
     this.#cancel = this.#ports.clock.after(delayMs, () => void this.#turn());
   }
 
-  stop(): void {
-    this.#cancel();
-    this.#cancel = () => {};
-  }
-
+  /** The next one is not due before this one is done: where there is much to do, two would do it twice. */
   async #turn(): Promise<void> {
-    this.start();
     try {
       if (await this.#isOurTurn(SWEEP_VIEW, this.#everyMs)) await this.sweep();
     } catch (error) {
       this.#ports.log("warn", `a sweep failed: ${failureOf(error).message}`, { error });
     }
+    if (this.#isStarted) this.#arm();
   }
 
   /** True for one processor in each interval. Two at once would do no harm. */
@@ -74,27 +93,43 @@ export class Sweeper {
     // Ends last: a workflow that ends meanwhile must not look as if it had lost its tick.
     const heads = await facts.keys(ALL_HEADS);
     const ticking = new Set(await ticks.list());
-    const ends = lastEnds(await facts.scan(ALL_ENDS));
+    const ends = lastOfEach(await facts.scan(ALL_ENDS));
+    const controls = lastOfEach(await facts.scan(ALL_CONTROLS));
     const revived: string[] = [];
-    const removed: string[] = [];
+    const over: { workflow: string; end: Stored }[] = [];
     for (const head of heads) {
       const workflow = parseKey(head)?.workflow;
       if (workflow === undefined || !isId(workflow) || ticking.has(workflow)) continue;
       const end = ends.get(workflow);
-      if (end === undefined || await this.#goesOn(workflow, end)) {
+      const isAsked = (controls.get(workflow)?.seq ?? 0) > (end?.seq ?? 0);
+      if (end === undefined || isAsked && await this.#goesOn(workflow, end)) {
         await ticks.ensure(workflow);
         revived.push(workflow);
       } else if (await this.#isOver(workflow, end)) {
-        await removeRun(this.#ports, workflow);
-        removed.push(workflow);
+        over.push({ workflow, end });
       }
+    }
+    const removed: string[] = [];
+    for (let i = 0; i < over.length; i += REMOVE_BATCH) {
+      await Promise.all(
+        over.slice(i, i + REMOVE_BATCH).map(async ({ workflow, end }) => {
+          // It may have been reopened since.
+          if (await this.#goesOn(workflow, end)) return;
+          await removeRun(this.#ports, workflow);
+          removed.push(workflow);
+        }),
+      );
     }
     if (revived.length > 0) {
       log("info", `${revived.length} workflows without a tick got one`, {
         revived: revived.slice(0, 10),
       });
     }
-    if (await this.#isOurTurn(TIDY_VIEW, TIDY_MS)) await tidy(this.#ports);
+    if (await this.#isOurTurn(TIDY_VIEW, TIDY_MS)) {
+      await tidy(this.#ports);
+      await removeOrphans(this.#ports);
+      await this.#ports.tasks.tidy();
+    }
     return { revived, removed };
   }
 
@@ -124,12 +159,13 @@ export class Sweeper {
   }
 }
 
-/** The terminal record of the last round of each workflow. */
-function lastEnds(stored: readonly Stored[]): Map<string, Stored> {
-  const ends = new Map<string, Stored>();
-  for (const end of stored) {
-    const workflow = parseKey(end.key)?.workflow;
-    if (workflow !== undefined && (ends.get(workflow)?.seq ?? 0) < end.seq) ends.set(workflow, end);
+/** The last fact of each workflow. */
+function lastOfEach(facts: readonly Stored[]): Map<string, Stored> {
+  const last = new Map<string, Stored>();
+  for (const stored of facts) {
+    const workflow = parseKey(stored.key)?.workflow;
+    if (workflow === undefined || (last.get(workflow)?.seq ?? 0) > stored.seq) continue;
+    last.set(workflow, stored);
   }
-  return ends;
+  return last;
 }

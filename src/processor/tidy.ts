@@ -1,6 +1,7 @@
-/** Removes views whose time is over: of processes that died without a word, and of deduplicated submits. */
+/** Removes views whose time is over: of processes that died without a word, of deduplicated submits, of rates not used any more. */
 import { CLAIM_GRACE_MS, DEDUPES, readClaim } from "../core/dedupe.ts";
 import { PRESENCE, PROCESSORS, readPresence, WORKERS } from "../core/presence.ts";
+import { RATES, readLastStart, START_MATTERS_MS } from "../core/rate.ts";
 import type { Ports } from "../ports.ts";
 
 /** What cannot be read is left alone: a newer version may have written it. */
@@ -16,6 +17,11 @@ export async function tidy(ports: Ports): Promise<void> {
     ports,
     DEDUPES,
     (data) => (readClaim(data)?.until ?? Infinity) + CLAIM_GRACE_MS < now,
+  );
+  await removeWhere(
+    ports,
+    RATES,
+    (data) => (readLastStart(data) ?? Infinity) + START_MATTERS_MS < now,
   );
 }
 

@@ -15,6 +15,9 @@ export interface InputLimits {
   readonly inputCache: number;
 }
 
+/** What an entry takes besides its JSON: measured, in Node.js. Most results are smaller. */
+const ENTRY_BYTES = 600;
+
 /** The results by node, or why there are none for this task ever. */
 export type Fetched =
   | { readonly is: "inputs"; readonly values: ReadonlyMap<number, unknown> }
@@ -79,11 +82,11 @@ export class Inputs {
     return input;
   }
 
-  #keep(place: string, input: Input, size: number): void {
+  #keep(place: string, input: Input, jsonBytes: number): void {
     if (this.#kept.get(place) !== input) return;
-    input.kept = size;
-    this.#bytes += size;
-    if (size > this.#limits.inputCache) return this.#drop(place, input);
+    input.kept = jsonBytes + ENTRY_BYTES;
+    this.#bytes += input.kept;
+    if (input.kept > this.#limits.inputCache) return this.#drop(place, input);
     for (const [oldest, other] of this.#kept) {
       if (this.#bytes <= this.#limits.inputCache) break;
       // What is being read takes no room yet.

@@ -26,7 +26,7 @@ export interface WorkerOptions {
   maxResult?: number;
   /** Bytes of all results that one task takes and its message does not bring; more is a failure (PayloadTooLargeError). @default 256 MiB */
   maxInputs?: number;
-  /** Bytes of results kept for other tasks that take them too; 0: none. @default 64 MiB */
+  /** Bytes for results kept for other tasks that take them too, each with some 600 around it; 0: none. @default 64 MiB */
   inputCache?: number;
 }
 

@@ -47,7 +47,7 @@ test("a big result that a thousand tasks take is read once", async () => {
 
 test("what does not fit the cache is read again, and only then", async () => {
   text = "x".repeat(10_000);
-  for (const [inputCache, most] of [[9_999, 20], [10_002, 1], [0, 20]] as const) {
+  for (const [inputCache, most] of [[10_601, 20], [10_602, 1], [0, 20]] as const) {
     await locally(
       {},
       { tasks, concurrency: 1, prefetch: 0, inputCache },
@@ -71,6 +71,23 @@ test("what was used longest ago makes room", async () => {
     const reads = countReads(ports.facts);
     await (await app.submit(wf, { id: "three" })).ended();
     assert.equal(["0", "1", "2"].map((node) => reads.get(`three.r.${node}.1`)), [1, 2, 1]);
+  });
+});
+
+test("small results take the room of all that is kept with them", async () => {
+  const one = task("one", () => 1);
+  const count = task("count", (values: number[], _: number) => values.length);
+  const limits = { tasks: [one, count], concurrency: 1, prefetch: 0, inputCache: 60_000 };
+  await locally({}, limits, async ({ app, ports }) => {
+    const wf = new Workflow("small");
+    // More than fit the message.
+    const ones = Array.from({ length: 3_000 }, () => wf.call(one));
+    wf.call(count, ones, 1).after(wf.call(count, ones, 0));
+    const reads = countReads(ports.facts);
+    await (await app.submit(wf, { id: "small" })).ended();
+    const readOnce = [...reads.values()].filter((times) => times === 1).length;
+    assert.ok(reads.size > 1_000, `only ${reads.size} were read`);
+    assert.ok(readOnce <= 100, `${readOnce} were kept, in 60,000 bytes`);
   });
 });
 

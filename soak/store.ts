@@ -1,0 +1,95 @@
+/** What the server holds for the soak: messages, consumers, subscriptions, memory and files. Only looks. */
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { jetstreamManager } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/nats-core";
+import type { NatsServer } from "../scripts/nats_server.ts";
+import { namesIn } from "../src/nats/names.ts";
+
+/** How the server stands while nothing is under way. */
+export interface StoreSample {
+  readonly rssBytes: number;
+  readonly files: number;
+  readonly storeBytes: number;
+  readonly subscriptions: number;
+  /** Of each connection that was asked for. */
+  readonly subscriptionsOf: readonly number[];
+  readonly consumers: number;
+}
+
+/** Views that stay when no run is left: who is there, how far sweeps are, and when a rate's last task began. */
+const LASTING_VIEWS = /^(?:worker\.|processor\.|sweep$|tidy$|orphans$|rate\.)/;
+
+export class Store {
+  readonly #server: NatsServer;
+  readonly #nc: NatsConnection;
+  readonly #names: ReturnType<typeof namesIn>;
+
+  constructor(server: NatsServer, nc: NatsConnection, namespace: string) {
+    this.#server = server;
+    this.#nc = nc;
+    this.#names = namesIn(namespace);
+  }
+
+  /** What is there and should not be when nothing is under way: subjects, by stream. */
+  async leftovers(): Promise<string[]> {
+    const { factsStream, tasksStream, ticksStream, resultsStream, stateBucket } = this.#names;
+    const jsm = await jetstreamManager(this.#nc);
+    const found: string[] = [];
+    for (const name of [tasksStream, ticksStream, factsStream, resultsStream]) {
+      const { state } = await jsm.streams.info(name, { subjects_filter: ">" }).catch(() => ({
+        state: { subjects: {} },
+      }));
+      found.push(...Object.keys(state.subjects ?? {}));
+    }
+    const views = await jsm.streams.info(`KV_${stateBucket}`, { subjects_filter: ">" });
+    const prefix = `$KV.${stateBucket}.`;
+    for (const subject of Object.keys(views.state.subjects ?? {})) {
+      if (!LASTING_VIEWS.test(subject.slice(prefix.length))) found.push(subject);
+    }
+    return found;
+  }
+
+  /** @param connections whose subscriptions are to be told. */
+  async sample(connections: readonly number[]): Promise<StoreSample> {
+    const { num_subscriptions: subscriptions } = await this.#monitor<
+      { num_subscriptions: number }
+    >("subsz");
+    const { connections: all } = await this.#monitor<
+      { connections: { cid: number; subscriptions: number }[] }
+    >("connz?limit=1024");
+    const { consumers } = await this.#monitor<{ consumers: number }>("jsz");
+    const { pid, storeDir } = this.#server;
+    return {
+      rssBytes: residentBytes(pid!),
+      files: readdirSync(`/proc/${pid}/fd`).length,
+      storeBytes: bytesIn(storeDir),
+      subscriptions,
+      subscriptionsOf: connections.map((cid) =>
+        all.find((connection) => connection.cid === cid)?.subscriptions ?? NaN
+      ),
+      consumers,
+    };
+  }
+
+  async #monitor<T>(page: string): Promise<T> {
+    return await (await fetch(`${this.#server.monitorUrl}/${page}`)).json() as T;
+  }
+}
+
+function residentBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return 1_024 * Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1]);
+}
+
+/** The server removes files while we look. */
+function bytesIn(folder: string): number {
+  let bytes = 0;
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    try {
+      bytes += entry.isDirectory() ? bytesIn(path) : statSync(path).size;
+    } catch { /* It is gone. */ }
+  }
+  return bytes;
+}
