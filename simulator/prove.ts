@@ -65,15 +65,23 @@ async function hunt(mutant: Mutant): Promise<Caught> {
     if (code !== 0) {
       throw new Error(`the simulation of "${mutant.name}" ended with ${code}: ${output}`);
     }
-    const { sums, broken } = JSON.parse(output) as {
+    const { sums, broken: [broken] } = JSON.parse(output) as {
       sums: { schedules: number };
-      broken: { broken: string[] }[];
+      broken: { name: string; broken: string[] }[];
     };
-    const by = broken[0]?.broken[0]?.split("\n")[0];
-    return { mutant, by, schedules: sums.schedules };
+    if (broken !== undefined) await checkSound(broken.name);
+    return { mutant, by: broken?.broken[0]?.split("\n")[0], schedules: sums.schedules };
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }
+}
+
+/** What is said of a planted bug must not be true without it. */
+async function checkSound(seed: string): Promise<void> {
+  const args = ["simulator/main.ts", "--schedules", "1", "--seed", seed, "--part", "0/1"];
+  const { output } = await run(root, args);
+  if ((JSON.parse(output) as { broken: unknown[] }).broken.length === 0) return;
+  throw new Error(`seed ${seed} breaks an invariant without any planted bug: see --story`);
 }
 
 function run(cwd: string, args: readonly string[]): Promise<{ code: number; output: string }> {

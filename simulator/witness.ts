@@ -3,12 +3,12 @@
  * of its own: what retention removes is still known here. Never changes anything.
  */
 import { type Definition, labelOf } from "../src/core/definition.ts";
-import { expansionKey, outcomeKey, parseKey } from "../src/core/keys.ts";
-import { readFailure, readOutcomeNote } from "../src/core/records.ts";
+import { controlKey, expansionKey, outcomeKey, parseKey } from "../src/core/keys.ts";
+import { readEnd, readFailure, readOutcomeNote } from "../src/core/records.ts";
 import { wholeDefinition } from "../src/core/recorded.ts";
 import type { Stored, TaskAddress } from "../src/ports.ts";
 import { Replay } from "../test/audit.ts";
-import type { Faults } from "./faults.ts";
+import type { Fault, Faults } from "./faults.ts";
 import type { Beginning } from "./planned_workflow.ts";
 import type { Done, SimulatedServer } from "./simulated_server.ts";
 
@@ -123,6 +123,7 @@ export class Witness {
       }
       watched.replay.take(stored);
       this.#checkFailure(stored);
+      if (key.is === "end") this.#checkKnowledge(key.workflow, stored, watched.log);
       this.#say(...watched.replay.broken.splice(0));
     }
   }
@@ -132,6 +133,15 @@ export class Witness {
     if (readOutcomeNote(note)?.is !== "failed") return;
     const { name, message } = readFailure(data);
     if (!PLANNED.includes(name)) this.#say(`S4: ${key} is recorded as failed: ${name}, ${message}`);
+  }
+
+  /** S4: a control fact that an end does not know has only just slipped in, unless something held up whoever wrote it. */
+  #checkKnowledge(workflow: string, end: Stored, log: ReadonlyMap<string, Stored>): void {
+    if (this.#faults.injected.some(({ fault }) => SLOW.includes(fault))) return;
+    const known = readEnd(end.data)?.controls ?? Infinity;
+    const unknown = log.get(controlKey(workflow, known + 1));
+    if (unknown === undefined || end.at - unknown.at <= JUST_MS) return;
+    this.#say(`S4: ${end.key} does not know ${unknown.key}, ${end.at - unknown.at} ms older`);
   }
 
   /** S1, S8, S12: decided by the log so far, and only once in the queue. */
@@ -235,6 +245,19 @@ export class Witness {
 
 /** How attempts may fail in a plan: also a map, whose list was skipped. */
 const PLANNED = ["Error", "FatalTaskError", "TimeoutError", "WorkflowFailedError", "AbortError"];
+
+const JUST_MS = 50;
+/** Faults that may keep a call under way for long. */
+const SLOW: readonly Fault[] = [
+  "pause before",
+  "pause after",
+  "lose request",
+  "lose reply",
+  "delay request",
+  "delay reply",
+  "disconnect",
+  "power cut",
+];
 
 function unknown(): Watched {
   return { log: new Map(), replay: undefined, definition: undefined, removed: false };
