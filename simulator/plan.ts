@@ -139,7 +139,7 @@ function anyActions(rolls: Rolls, nodes: readonly NodePlan[]): Action[] {
     waits === true ? [{ ms: rolls.roll(4_000), press: "send", node: i }] : []
   );
   const presses: readonly [Press, number][] = [
-    ["cancel", 12],
+    ["cancel", 18],
     ["pause", 12],
     ["skip", 8],
     ["submit again", 8],

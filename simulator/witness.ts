@@ -8,7 +8,7 @@ import { readEnd, readFailure, readOutcomeNote } from "../src/core/records.ts";
 import { wholeDefinition } from "../src/core/recorded.ts";
 import type { Stored, TaskAddress } from "../src/ports.ts";
 import { Replay } from "../test/audit.ts";
-import type { Fault, Faults } from "./faults.ts";
+import type { Fault, Faults, Injected } from "./faults.ts";
 import type { Beginning } from "./planned_workflow.ts";
 import type { Done, SimulatedServer } from "./simulated_server.ts";
 
@@ -137,7 +137,8 @@ export class Witness {
 
   /** S4: a control fact that an end does not know has only just slipped in, unless something held up whoever wrote it. */
   #checkKnowledge(workflow: string, end: Stored, log: ReadonlyMap<string, Stored>): void {
-    if (this.#faults.injected.some(({ fault }) => SLOW.includes(fault))) return;
+    const isSlow = ({ at, fault }: Injected) => !at.startsWith("client") && SLOW.includes(fault);
+    if (this.#faults.injected.some(isSlow)) return;
     const known = readEnd(end.data)?.controls ?? Infinity;
     const unknown = log.get(controlKey(workflow, known + 1));
     if (unknown === undefined || end.at - unknown.at <= JUST_MS) return;
