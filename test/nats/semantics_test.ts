@@ -482,12 +482,16 @@ time(
   server.scope(async (scope) => {
     const app = await scope.open();
     const processor = await scope.processor(await scope.open());
+    const expires = 30;
     const [needed, optional] = await Promise.all([false, true].map((isOptional) => {
       const wf = new Workflow("expires");
-      const node = wf.call(fail, "it ran").set({ expires: 30 });
+      const node = wf.call(fail, "it ran").set({ expires });
       return app.submit(isOptional ? wf.output(node.optional() && null) : wf);
     }));
-    await new Promise((later) => setTimeout(later, 60));
+    // By whichever was submitted last; its time begins at the server, whose clock is this one.
+    const submitted = [needed!, optional!].map(async (run) => (await run.status()).submittedAt);
+    const tooLate = Math.max(...await Promise.all(submitted)) + expires;
+    await eventually("their time is up", () => Date.now() > tooLate);
     await scope.worker(await scope.open(), { tasks: arithmetic });
     assert.match((await rejection(needed!.result())).message, /had not begun by/);
     assert.is(await optional!.result(), null);
