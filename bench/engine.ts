@@ -7,13 +7,28 @@ import {
   type Run,
   task,
   type Worker,
+  type WorkerOptions,
   Workflow,
 } from "nats-dyrygent";
 
 const noop = task("noop", (_text?: unknown) => null);
 const gather = task("gather", (results: unknown[]) => results.length);
+/** Told about each call in this process. */
+let onCounted = () => {};
+const counted = task("counted", (_text: string) => {
+  onCounted();
+  return null;
+});
 /** Message bodies as large as the reference's. */
 const TEXT = "x".repeat(120);
+
+/** How a small workflow fares behind a huge one. */
+export interface Fairness {
+  /** Milliseconds that the small one took. */
+  readonly tookMs: number;
+  /** The share of the huge one's tasks that had ended when the small one had. */
+  readonly share: number;
+}
 
 export class Engine {
   readonly #app: Dyrygent;
@@ -30,12 +45,12 @@ export class Engine {
     processorSide: NatsConnection,
     workerSide: NatsConnection,
     namespace: string,
+    slots: Pick<WorkerOptions, "concurrency" | "prefetch"> = { concurrency: 500, prefetch: 500 },
   ): Promise<Engine> {
     const app = await Dyrygent.open(processorSide, { namespace });
     const worker = (await Dyrygent.open(workerSide, { namespace })).worker({
-      tasks: [noop, gather],
-      concurrency: 500,
-      prefetch: 500,
+      tasks: [noop, gather, counted],
+      ...slots,
     });
     const processor = app.processor();
     await worker.start();
@@ -68,6 +83,25 @@ export class Engine {
     const start = performance.now();
     await run.result();
     return (performance.now() - start) / n;
+  }
+
+  /** A chain of `hops` that is submitted while `n` tasks of another workflow, side by side, have just begun. */
+  async fairness(n: number, hops: number): Promise<Fairness> {
+    const huge = new Workflow("huge");
+    for (let i = 0; i < n; i++) huge.call(counted, TEXT);
+    let ended = 0;
+    const underWay = new Promise<void>((resolve) => {
+      onCounted = () => {
+        ended++;
+        resolve();
+      };
+    });
+    const first = await this.#app.submit(huge);
+    await underWay;
+    const tookMs = await this.chain(hops) * hops;
+    const share = ended / n;
+    await first.ended();
+    return { tookMs, share };
   }
 
   async #rate(wf: Workflow, tasks: number): Promise<number> {

@@ -1,12 +1,13 @@
 /**
- * How fast the engine is, as ratios against the reference loop in the same run on the same server.
+ * How fast the engine is, as ratios against the reference loop in the same run on the same server; and, as a figure without
+ * a bar, how a small workflow fares behind a huge one.
  * `npm run bench`, `-- --json` (one object a line), `-- --quick` (small and once), `-- fan chain` (only these).
  */
 import { connect } from "@nats-io/transport-node";
 import os from "node:os";
 import process from "node:process";
 import { startNatsServer } from "../scripts/nats_server.ts";
-import { Engine } from "./engine.ts";
+import { Engine, type Fairness } from "./engine.ts";
 import { Reference } from "./reference.ts";
 import { max, median, min, quantile, seeded } from "./statistics.ts";
 
@@ -58,6 +59,29 @@ function print({ bench, n, unit, value, reference, floor }: Line): boolean {
     );
   }
   return ok;
+}
+
+/** A figure, not a bar: nothing fails by it. @param hopMs of the reference. */
+function printFairness(n: number, hops: number, { tookMs, share }: Fairness, hopMs: number): void {
+  const took = Math.round(tookMs / hopMs);
+  const percent = Number((share * 100).toFixed(1));
+  if (json) {
+    console.log(JSON.stringify({
+      bench: "fairness",
+      n,
+      hops,
+      tookMs: Math.round(tookMs),
+      reference: Number(hopMs.toFixed(3)),
+      referenceHops: took,
+      hugePercentEnded: percent,
+    }));
+  } else {
+    console.log(
+      `${"fairness".padEnd(24)} ${String(n).padStart(8)}  a chain of ${hops} submitted behind it ` +
+        `took ${Math.round(tookMs)} ms = ${took} reference hops; ` +
+        `${percent} % of the huge one had ended by then`,
+    );
+  }
 }
 
 async function main(): Promise<boolean> {
@@ -135,6 +159,14 @@ async function main(): Promise<boolean> {
     );
   }
   await engine.close();
+  if (wanted("fairness")) {
+    const hops = 10;
+    const hopMs = quantile(await reference.hops(Math.round(1_000 * SCALE)), 0.5);
+    // Few slots: with many, nothing would have to wait.
+    const small = await Engine.open(c, d, "fairness", { concurrency: 64 });
+    printFairness(10 * n, hops, await small.fairness(10 * n, hops), hopMs);
+    await small.close();
+  }
   await Promise.all(connections.map((nc) => nc.close()));
   await server.stop();
   return results.every((ok) => ok);

@@ -537,9 +537,13 @@ protocol("the permissions that the page names are enough", async () => {
     const failing = task("failing", (): number => {
       throw new Error("always");
     });
+    // Not before some task ran long enough to be told as started.
+    const toldAsStarted = new Promise<void>((resolve) =>
+      connections[0]!.subscribe("demo.event.started.>", { callback: () => resolve() })
+    );
     const reporting = task("reporting", async () => {
       currentTask().progress(0.5);
-      await new Promise((later) => setTimeout(later, 400)); // long enough to be told as started
+      await toldAsStarted;
     });
     const worker = forWorker!.worker({ tasks: [add, sum, double, failing, reporting, long] });
     const processor = forProcessor!.processor({ retention: 0, tick: { idle: [50, 50] } });

@@ -5,7 +5,7 @@ import { type NatsConnection, wsconnect } from "@nats-io/nats-core";
 import { chain, InvalidOptionError, type Run, task } from "nats-dyrygent";
 import { WebSocket as NodeWebSocket } from "ws";
 import { denoWithNetOnly, startChild } from "./child.ts";
-import { rejection, type Scope, TestServer } from "./server.ts";
+import { Moment, rejection, type Scope, TestServer } from "./server.ts";
 import { add, arithmetic } from "./tasks.ts";
 
 const tests = new TestServer();
@@ -24,11 +24,12 @@ const webSocket = globalThis.WebSocket === undefined
 const connectWebSocket = (scope: Scope): Promise<NatsConnection> =>
   wsconnect({ servers: scope.server.websocketUrl!, ...webSocket });
 
-/** Takes a while, so that one call cannot wait for it. */
-const slowly = task("slowly", async (n: number) => {
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  return n + 1;
-});
+/** Ends when somebody else says so, so that one call cannot wait for it. */
+const slowlyUntil = (mayEnd: () => Promise<void>) =>
+  task("slowly", async (n: number) => {
+    await mayEnd();
+    return n + 1;
+  });
 
 /** As an edge function is called: a connection for each call, closed at its end. */
 async function callOnce(scope: Scope) {
@@ -42,10 +43,11 @@ async function callOnce(scope: Scope) {
   }
 }
 
-async function callUntilEnded(scope: Scope, run: Run<unknown>) {
+async function callUntilEnded(scope: Scope, run: Run<unknown>, onReturned: () => void) {
   const reports = [];
   while ((await run.status()).finishedAt === undefined && reports.length < 50) {
     reports.push(await callOnce(scope));
+    onReturned();
   }
   return reports;
 }
@@ -53,10 +55,16 @@ async function callUntilEnded(scope: Scope, run: Run<unknown>) {
 test(
   "repeated calls of runOnce over a WebSocket conduct a workflow to its end",
   tests.scope(async (scope) => {
+    const nextReturn = () => new Moment("a call returns");
+    let returned = nextReturn();
+    const slowly = slowlyUntil(() => returned.wait);
     const app = await scope.open();
     await scope.worker(app, { tasks: [slowly, ...arithmetic] });
     const run = await app.submit(chain(slowly.s(1), slowly.s(), slowly.s()));
-    const reports = await callUntilEnded(scope, run);
+    const reports = await callUntilEnded(scope, run, () => {
+      returned.come();
+      returned = nextReturn();
+    });
     assert.is(await run.result(), 4);
     assert.ok(reports.length > 1, "one call sufficed: nothing was handed over between calls");
     assert.is(reports.reduce((sum, { finished }) => sum + finished, 0), 1);
@@ -137,6 +145,8 @@ test(
 test(
   "Deno needs no permission but the network's to conduct a workflow to its end",
   tests.scope(async (scope) => {
+    const returned = new Moment("the first call returns");
+    const slowly = slowlyUntil(() => returned.wait);
     const app = await scope.open();
     await scope.worker(app, { tasks: [slowly] });
     const run = await app.submit(chain(slowly.s(1), slowly.s()), { id: "edge" });
@@ -146,6 +156,8 @@ test(
       [websocketUrl!, scope.namespace, "edge"],
       denoWithNetOnly,
     );
+    await child.said("call 1 ");
+    returned.come();
     assert.is(await child.said("ended as"), "ended as SUCCESS");
     assert.is(await child.ended, 0, child.output());
     assert.is(await run.result(), 3);
