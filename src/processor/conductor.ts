@@ -245,13 +245,17 @@ export class Conductor {
     return { changed };
   }
 
-  /** The queue first, then the log: an outcome is recorded before its message leaves the queue. */
+  /**
+   * The queue first, then the log: an outcome is recorded before its message leaves the queue. The log also while the message
+   * is there: whoever recorded the outcome may have died, or its server's disk been full, before the message was removed.
+   */
   async #ensureOne(address: TaskAddress): Promise<boolean> {
     const { node, attempt } = address;
     const { tasks } = this.#ports;
-    if (await tasks.has(address)) return this.#giveUpIfOverdue(node, attempt);
+    const isQueued = await tasks.has(address);
     if (await this.#hear(outcomeKey(this.workflow, node, attempt))) return true;
     if (await this.#hear(expansionKey(this.workflow, node, attempt))) return true;
+    if (isQueued) return this.#giveUpIfOverdue(node, attempt);
     if (this.#closed || this.#sent.get(node)?.attempt !== attempt) return false;
     const key = `${this.workflow}.${node}.${attempt}`;
     this.#ports.log("debug", `task message ${key} is not in the queue, and is sent`);

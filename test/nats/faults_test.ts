@@ -1,8 +1,13 @@
 /** Processes that die or stand still, a server that dies, messages that get lost: every workflow ends, and nothing runs twice but what was in flight. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { jetstreamManager } from "@nats-io/jetstream";
-import type { Msg, NatsConnection, SubscriptionOptions } from "@nats-io/nats-core";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import {
+  headers,
+  type Msg,
+  type NatsConnection,
+  type SubscriptionOptions,
+} from "@nats-io/nats-core";
 import { chain, NotFoundError, type Run, Workflow } from "nats-dyrygent";
 import { type Child, startChild } from "./child.ts";
 import {
@@ -233,6 +238,25 @@ test(
     await eventually("it is queued", async () => (await scope.contents()).tasks === 1);
     await run.cancel();
     assert.is((await run.ended()).state, "CANCELLED");
+  }),
+);
+
+test(
+  "when every hint is lost, an outcome counts although its worker died before it acknowledged",
+  tests.scope(async (scope) => {
+    const { nc } = deafened(await scope.connect(), scope.namespace);
+    // Nobody takes over, and there is no worker to find the outcome when the message comes back.
+    await scope.processor(await scope.open({}, nc), ticking);
+    const app = await scope.open();
+    const run = await app.submit(add.s(1, 1), { id: "unacknowledged" });
+    await eventually("it is queued", async () => (await scope.contents()).tasks === 1);
+    const raw = await scope.raw;
+    const note = headers();
+    note.set("Dyrygent-Outcome", "1 succeeded 1795418390496 1795418390497 0 dead");
+    await jetstream(raw).publish(`$KV.${scope.namespace}.${run.id}.r.0.1`, "2", { headers: note });
+    assert.is((await within("the end", run.ended())).state, "SUCCESS");
+    const { streams } = await jetstreamManager(raw);
+    await streams.purge(`${scope.namespace}_TASKS`);
   }),
 );
 
