@@ -7,7 +7,7 @@ import { parseKey } from "../src/core/keys.ts";
 import { readControl, readEnd, readOutcomeNote } from "../src/core/records.ts";
 import type { Stored } from "../src/ports.ts";
 import { audit, type Execution as NotedExecution } from "../test/audit.ts";
-import type { Evidence, Submitted } from "./evidence.ts";
+import type { Evidence, Left, Submitted } from "./evidence.ts";
 import { type Execution, executionsIn, type Extra, extrasIn } from "./executions.ts";
 import type { ToldEnd } from "./follower.ts";
 import { digestOf, digestOfText, type Entry } from "./history.ts";
@@ -17,6 +17,8 @@ export interface Findings {
   readonly violations: readonly string[];
   readonly executions: number;
   readonly extras: readonly Extra[];
+  /** Messages that were acknowledged, and that the server could not remove: its disk was full. */
+  readonly leftByServer: number;
 }
 
 export async function check(evidence: Evidence): Promise<Findings> {
@@ -25,15 +27,17 @@ export async function check(evidence: Evidence): Promise<Findings> {
   const extras = extrasIn(history);
   const recorded = new Map(facts.map((fact) => [fact.key, fact]));
   const calls = callsIn(history);
+  const own = leftByUs(left, history, recorded);
   const audited = await audit({
     facts,
     executions: notedExecutions(executions, facts),
-    left,
+    left: { tasks: own.tasks.length, ticks: own.ticks.length },
     crashed: true,
   });
   return {
     violations: [
       ...audited,
+      ...[...own.tasks, ...own.ticks].slice(0, 10).map((subject) => `L5: ${subject} is left`),
       ...unexplained(extras),
       ...lostSubmits(evidence.workloads, calls, recorded),
       ...lostControls(calls, facts),
@@ -44,6 +48,7 @@ export async function check(evidence: Evidence): Promise<Findings> {
     ],
     executions: executions.length,
     extras,
+    leftByServer: left.tasks.length + left.ticks.length - own.tasks.length - own.ticks.length,
   };
 }
 
@@ -79,6 +84,27 @@ function unexplained(extras: readonly Extra[]): string[] {
       ? [`S10: attempt ${attempt} of node ${node} of ${run} ran again on ${by} at ${at}: why?`]
       : []
   );
+}
+
+/**
+ * A message is acknowledged after its outcome, or its workflow's end, is recorded. A server whose disk is full then takes the
+ * acknowledgement, but cannot remove the message: its consumer never delivers it again.
+ */
+function leftByUs(
+  left: Left,
+  history: readonly Entry[],
+  recorded: ReadonlyMap<string, Stored>,
+): Left {
+  const wasFull = history.some((entry) => entry.is === "fault" && entry.kind === "disk full");
+  if (!wasFull) return left;
+  const isDone = (key: string) => recorded.has(key) || recorded.has(`${key}.run`);
+  return {
+    tasks: left.tasks.filter((subject) => {
+      const [, , run, node, attempt] = subject.split(".");
+      return !isDone(`${run}.r.${node}.${attempt}`);
+    }),
+    ticks: left.ticks.filter((run) => !recorded.has(`${run}.end.1`)),
+  };
 }
 
 /** A client's call, and what became of it. */

@@ -12,10 +12,15 @@ export interface Evidence {
   readonly history: readonly Entry[];
   /** Everything recorded. */
   readonly facts: readonly Stored[];
-  /** Messages left when all was done. */
-  readonly left: { readonly tasks: number; readonly ticks: number };
+  readonly left: Left;
   /** What was submitted. */
   readonly workloads: readonly Submitted[];
+}
+
+/** Messages left when all was done: their subjects, without the namespace and what it is of. */
+export interface Left {
+  readonly tasks: readonly string[];
+  readonly ticks: readonly string[];
 }
 
 /** A workload, with what must be recorded of it. */
@@ -53,9 +58,15 @@ export async function readFacts(nc: NatsConnection, namespace: string): Promise<
   return facts;
 }
 
-export async function readLeft(nc: NatsConnection, namespace: string): Promise<Evidence["left"]> {
+export async function readLeft(nc: NatsConnection, namespace: string): Promise<Left> {
   const { streams } = await jetstreamManager(nc);
-  const count = async (name: string) => (await streams.info(`${namespace}_${name}`)).state.messages;
-  const [tasks, ticks] = await Promise.all([count("TASKS"), count("TICKS")]);
+  const subjects = async (stream: string, prefix: string) => {
+    const { state } = await streams.info(stream, { subjects_filter: `${prefix}>` });
+    return Object.keys(state.subjects ?? {}).map((subject) => subject.slice(prefix.length));
+  };
+  const [tasks, ticks] = await Promise.all([
+    subjects(`${namespace}_TASKS`, `${namespace}.task.`),
+    subjects(`${namespace}_TICKS`, `${namespace}.tick.`),
+  ]);
   return { tasks, ticks };
 }

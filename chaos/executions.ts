@@ -2,7 +2,7 @@
  * Why attempts were executed more often than once, judged from who began them, when, and what was broken meanwhile. Pure.
  * What nothing explains is a broken promise (S10).
  */
-import type { Entry } from "./history.ts";
+import type { Entry, FaultNote } from "./history.ts";
 
 /** A task that ran. */
 export interface Execution {
@@ -53,7 +53,9 @@ export function executionsIn(history: readonly Entry[]): Execution[] {
 
 /** All executions of an attempt but its first. */
 export function extrasIn(history: readonly Entry[]): Extra[] {
-  const causes = history.flatMap(causeIn);
+  // The narrowest explanation comes first.
+  const causes = history.flatMap(causeIn)
+    .sort((a, b) => Number(a.holder === undefined) - Number(b.holder === undefined));
   const before = new Map<string, Execution[]>();
   return executionsIn(history).flatMap((execution) => {
     const attempt = `${execution.run}.${execution.node}.${execution.attempt}`;
@@ -74,28 +76,44 @@ function explains(cause: Cause, earlier: Execution, later: Execution): boolean {
 
 function causeIn(entry: Entry): Cause[] {
   if (entry.is === "stood still") {
-    const { from, until, by: holder } = entry;
-    return [{ kind: "stood still", holder, from, until: until + LEASE_MS }];
+    const { from, until, by } = entry;
+    return causeOf("stood still", by, "lease", { from, until });
   }
-  if (entry.is !== "fault") return [];
-  const { kind, of, from, until } = entry;
-  const reach = reachOf(kind);
-  if (reach === "nobody") return [];
-  return [{
-    kind,
-    holder: reach === "holder" ? of : undefined,
-    from,
-    until: until + (reach === "holder" ? LEASE_MS : SERVER_RECOVERY_MS),
-  }];
+  return entry.is === "fault" ? causeOf(entry.kind, entry.of, reachOf(entry), entry) : [];
 }
 
-/**
- * Whose executions may be repeated by it. What befalls processors and clients repeats nothing: they only ask for what is not
- * there; but what they asked for may be held on its way, and come when it is done.
- */
-function reachOf(kind: string): "holder" | "everybody" | "nobody" {
-  if (/worker$/.test(kind)) return kind.startsWith("clock") ? "nobody" : "holder";
-  if (/client$/.test(kind) || kind.startsWith("clock")) return "nobody";
-  if (/processor$/.test(kind)) return "nobody";
-  return kind === "purge TICKS" || kind === "delete TICKS consumer" ? "nobody" : "everybody";
+type Reach =
+  /** Executions of all that the server handed out, or was told. */
+  | "everything"
+  /** What its process held the lease of. */
+  | "lease"
+  | "nothing";
+
+function causeOf(
+  kind: string,
+  of: string,
+  reach: Reach,
+  { from, until }: { readonly from: number; readonly until: number },
+): Cause[] {
+  switch (reach) {
+    case "everything":
+      return [{ kind, holder: undefined, from, until: until + SERVER_RECOVERY_MS }];
+    case "lease": {
+      // A processor that lost the lease of a workflow may ask late for what another one has asked for, and is done.
+      const holder = of.startsWith("processor") ? undefined : of;
+      return [{ kind, holder, from, until: until + LEASE_MS }];
+    }
+    case "nothing":
+      return [];
+  }
+  return reach satisfies never;
+}
+
+/** A processor that dies repeats nothing, nor does a lost tick: whoever comes next asks only for what is not there. */
+function reachOf({ kind, of }: FaultNote): Reach {
+  const [role] = of.split("-");
+  if (role === "client" || kind.startsWith("clock")) return "nothing";
+  if (role === "worker") return "lease";
+  if (role === "processor") return /^(?:kill|stop) /.test(kind) ? "nothing" : "lease";
+  return kind === "purge TICKS" || kind === "delete TICKS consumer" ? "nothing" : "everything";
 }

@@ -2,7 +2,7 @@
  * Carries faults out, on real processes, servers and lines, each to its end: what was broken is whole again when it resolves.
  * Every fault is noted with the time that it took. It decides nothing: which faults, and when, is in the plan.
  */
-import { jetstreamManager } from "@nats-io/jetstream";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import process from "node:process";
 import type { NatsServer } from "../scripts/nats_server.ts";
 import type { Fleet, Member } from "./fleet.ts";
@@ -207,9 +207,9 @@ async function fillDisk(forMs: number, { stage }: Battlefield): Promise<string |
 
 /** Somebody else's stream takes all that JetStream may keep. */
 async function fillStore(forMs: number, { stage }: Battlefield): Promise<string | undefined> {
-  const { streams, jetstream } = await jetstreamManager(stage.control);
+  const { streams } = await jetstreamManager(stage.control);
   await streams.add({ name: FILLER, subjects: ["filler"] });
-  const js = jetstream();
+  const js = jetstream(stage.control);
   const payload = new Uint8Array(FILLER_BYTES);
   for (let isFull = false; !isFull;) {
     isFull = await js.publish("filler", payload).then(() => false, () => true);

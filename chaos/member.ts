@@ -35,7 +35,7 @@ export interface MemberOptions {
 
 /** What it is told, a line of JSON each. */
 export type Order =
-  /** Its clock goes wrong by so much. */
+  /** Its clock is wrong by so much from now on. */
   | { readonly is: "jump"; readonly byMs: number }
   /** See a workload through. A client says "done" and its number. */
   | { readonly is: "follow"; readonly index: number };
@@ -126,11 +126,9 @@ async function start(working: { start(): Promise<void> }): Promise<void> {
 
 function obey(order: Order, working: object): void {
   switch (order.is) {
-    case "jump": {
-      const now = Date.now.bind(Date);
-      Date.now = () => now() + order.byMs;
+    case "jump":
+      Date.now = () => trueNow() + order.byMs;
       return;
-    }
     case "follow":
       if (working instanceof Follower) {
         void working.follow(order.index).then(() => console.log(`done ${order.index}`));

@@ -23,7 +23,7 @@ export type Fault =
   | Someone & { readonly is: "kill" | "stop"; readonly awayMs: number }
   /** SIGSTOP, then SIGCONT. */
   | Someone & { readonly is: "pause"; readonly forMs: number }
-  /** Its clock goes wrong, for good. */
+  /** From now on its clock is wrong by so much. */
   | Someone & { readonly is: "jump"; readonly byMs: number }
   | Someone & { readonly is: "cut"; readonly forMs: number }
   /** What is held comes late, or never. */

@@ -2,14 +2,14 @@
  * Plays a scenario once: starts its stage and its fleet, lets clients submit while things break, mends everything, waits for the
  * end of all that was begun, and has it checked. Whatever it started has ended when it returns.
  */
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { jetstreamManager } from "@nats-io/jetstream";
 import { Dyrygent } from "nats-dyrygent";
 import { Rolls } from "../test/mixed/plans.ts";
-import { check } from "./checker.ts";
-import type { Extra } from "./executions.ts";
+import { check, type Findings } from "./checker.ts";
 import { readFacts, readLeft, type Submitted } from "./evidence.ts";
 import { carryOut } from "./faults.ts";
 import { Fleet, type Member } from "./fleet.ts";
@@ -25,12 +25,9 @@ export interface PlayOptions {
   readonly windowMs: number;
 }
 
-export interface Played {
+export interface Played extends Findings {
   readonly faults: ReadonlyMap<string, number>;
   readonly workflows: number;
-  readonly executions: number;
-  readonly extras: readonly Extra[];
-  readonly violations: readonly string[];
   /** How long it took from the last fault to the end of all, milliseconds. */
   readonly settledMs: number;
   /** Where histories and logs are, if something is to be looked into. */
@@ -45,6 +42,8 @@ const MOST_UNDER_WAY = 60;
 /** What has not ended by then, with nothing broken any more, never will. */
 const SETTLE_MS = 120_000;
 const REST_MS = 30_000;
+/** A disk that was full leaves messages that never go: see the checker. */
+const REST_ON_DISK_MS = 8_000;
 /** The library's, for the server's default max_payload. */
 const MAX_RECORD = 1_048_576 - 4_096;
 
@@ -59,18 +58,17 @@ export async function play(scenario: Scenario, options: PlayOptions): Promise<Pl
       Array.from({ length: workflows }, (_, index) => submitted(index, workload)),
     );
     const history = readHistory(folder);
-    const { violations, executions, extras } = await check({ history, facts, left, workloads });
+    const checked = await check({ history, facts, left, workloads });
     const faults = new Map<string, number>();
     for (const entry of history) {
       if (entry.is === "fault") faults.set(entry.kind, (faults.get(entry.kind) ?? 0) + 1);
     }
-    const all = [...findings, ...violations];
+    const all = [...findings, ...checked.violations];
     if (all.length === 0) await rm(folder, { recursive: true, force: true });
     return {
+      ...checked,
       faults,
       workflows,
-      executions,
-      extras,
       violations: all,
       settledMs,
       folder: all.length === 0 ? undefined : folder,
@@ -142,6 +140,7 @@ async function disturb(
   const settledMs = performance.now() - mended;
   const facts = await patiently(() => readFacts(control, NAMESPACE));
   const left = await patiently(() => readLeft(control, NAMESPACE));
+  await keepServerState(stage, folder);
   return {
     workflows: desk.submitted,
     settledMs,
@@ -152,7 +151,7 @@ async function disturb(
 }
 
 /** Until every client has its answers, and no task and no tick is left. */
-async function settle(desk: Desk, { control }: Stage): Promise<string[]> {
+async function settle(desk: Desk, { control, disk }: Stage): Promise<string[]> {
   const until = performance.now() + SETTLE_MS;
   while (desk.underWay.size > 0 && performance.now() < until) {
     desk.assignWaiting();
@@ -162,12 +161,29 @@ async function settle(desk: Desk, { control }: Stage): Promise<string[]> {
     const some = [...desk.underWay.keys()].slice(0, 10).join(", ");
     return [`L1: ${desk.underWay.size} workloads were not seen to their end: ${some}`];
   }
-  const atRest = performance.now() + REST_MS;
+  const atRest = performance.now() + (disk === undefined ? REST_MS : REST_ON_DISK_MS);
   for (;;) {
     const { tasks, ticks } = await patiently(() => readLeft(control, NAMESPACE));
-    if (tasks + ticks === 0 || performance.now() > atRest) return [];
+    if (tasks.length + ticks.length === 0 || performance.now() > atRest) return [];
     await sleep(100);
   }
+}
+
+/** For those who look into what was found. */
+async function keepServerState({ servers, control }: Stage, folder: string): Promise<void> {
+  for (const [i, server] of servers.entries()) {
+    writeFileSync(join(folder, `server-${i}.log`), server.logs());
+  }
+  const { streams, consumers } = await jetstreamManager(control);
+  const state: unknown[] = [];
+  for await (const info of streams.list()) {
+    const { state: { subjects: _, ...counts } } = info;
+    state.push({ stream: info.config.name, ...counts, cluster: info.cluster });
+    for await (const { config: _, ...consumer } of consumers.list(info.config.name)) {
+      state.push(consumer);
+    }
+  }
+  writeFileSync(join(folder, "server-state.json"), JSON.stringify(state, undefined, 1));
 }
 
 /** A cluster may still be electing. */

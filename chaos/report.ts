@@ -53,7 +53,14 @@ function kinds({ scenario, plays }: Line): string[] {
     for (const { why = "unexplained" } of extras) reasons.set(why, (reasons.get(why) ?? 0) + 1);
   }
   const again = reasons.size === 0 ? [] : [`  run again after: ${counted(reasons)}`];
-  return [`${scenario}: ${counted(injected)}`, ...again];
+  const left = plays.reduce((total, { leftByServer }) => total + leftByServer, 0);
+  return [
+    `${scenario}: ${counted(injected)}`,
+    ...again,
+    ...(left === 0
+      ? []
+      : [`  acknowledged, but not removed by a server whose disk was full: ${left}`]),
+  ];
 }
 
 function counted(counts: ReadonlyMap<string, number>): string {

@@ -69,6 +69,7 @@ export class SmallDisk implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#holder !== undefined) {
+      this.#holder.ref();
       const ended = once(this.#holder, "exit");
       this.#holder.stdin!.end();
       await ended;
