@@ -205,6 +205,11 @@ export class Conductor {
       this.#scheduler.children().next().done === true;
   }
 
+  /** Its round's end is being recorded, and told. */
+  get isEnding(): boolean {
+    return this.#finishing === this.#scheduler.round;
+  }
+
   /** When something is to be done although nothing is heard; milliseconds since 1970. */
   get dueAt(): number {
     const due = this.#scheduler.paused ? undefined : this.#due.first;
@@ -662,6 +667,8 @@ export class Conductor {
     await this.#tellParent(first);
     if (this.#closed) return;
     await this.show({ now: true, finishedAt: first.at });
+    // Meanwhile somebody may have opened the next round, and this conductor gone on with it.
+    if (this.#scheduler.round !== round) return;
     this.#setState(first.state);
     this.#events.onEnd(first.state);
   }
