@@ -28,6 +28,8 @@ export class Sweeper {
   readonly #ports: Ports;
   readonly #everyMs: number;
   readonly #retentionMs: number;
+  /** Runs whose tick outlived their end and was made anew, with the place of that end in the log. */
+  readonly #woken = new Map<string, number>();
   #cancel: Cancel = () => {};
 
   constructor(ports: Ports, { everyMs, retentionMs }: { everyMs: number; retentionMs: number }) {
@@ -79,8 +81,13 @@ export class Sweeper {
     const removed: string[] = [];
     for (const head of heads) {
       const workflow = parseKey(head)?.workflow;
-      if (workflow === undefined || !isId(workflow) || ticking.has(workflow)) continue;
+      if (workflow === undefined || !isId(workflow)) continue;
       const end = ends.get(workflow);
+      if (ticking.has(workflow)) {
+        if (end !== undefined) await this.#replaceDeadTick(workflow, end);
+        continue;
+      }
+      this.#woken.delete(workflow);
       if (end === undefined || await this.#goesOn(workflow, end)) {
         await ticks.ensure(workflow);
         revived.push(workflow);
@@ -96,6 +103,19 @@ export class Sweeper {
     }
     if (await this.#isOurTurn(TIDY_VIEW, TIDY_MS)) await tidy(this.#ports);
     return { revived, removed };
+  }
+
+  /**
+   * A server that is killed may bring back ticks that had been replaced, and its consumer never delivers them: such a tick
+   * would keep its run from being removed, and hide that a next round has none. One that is made anew is delivered, and
+   * acknowledged if the run is over. Once for each end is enough: a run that goes on has its ticks.
+   */
+  async #replaceDeadTick(workflow: string, end: Stored): Promise<void> {
+    const { ticks, clock } = this.#ports;
+    const isRecent = clock.now() - end.at < this.#everyMs;
+    if (isRecent || this.#woken.get(workflow) === end.seq) return;
+    await ticks.wake(workflow);
+    this.#woken.set(workflow, end.seq);
   }
 
   /** A sweep knows terminal records by their notes. Only what could have been reopened is read. */
