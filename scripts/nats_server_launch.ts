@@ -77,6 +77,11 @@ export interface NatsClusterOptions {
   readonly serverName: string;
   readonly port: number;
   readonly routes: readonly string[];
+  /**
+   * The address, as `host:port`, that members tell each other of this one.
+   * @default its own
+   */
+  readonly advertise?: string | undefined;
 }
 
 /** The server did not become ready; the message ends with the last lines of its log. */
@@ -233,10 +238,11 @@ function configText({ options, storeDir }: LaunchPlan, ports: Ports, portsFolder
     lines.push(`websocket { ${listen(ports.websocket)}, no_tls: true }`);
   }
   if (cluster !== undefined) {
-    const { name, serverName, port, routes } = cluster;
+    const { name, serverName, port, routes, advertise } = cluster;
+    const told = advertise === undefined ? "" : `, advertise: ${literal(advertise)}`;
     lines.push(
       `server_name: ${literal(serverName)}`,
-      `cluster { name: ${literal(name)}, ${listen(port)}, routes: ${literal(routes)} }`,
+      `cluster { name: ${literal(name)}, ${listen(port)}, routes: ${literal(routes)}${told} }`,
     );
   }
   return [...lines, config, ""].join("\n");

@@ -4,7 +4,7 @@
  *
  *     node --import tsx scripts/run_compiled.ts bench/main.ts [arguments]
  */
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -17,8 +17,19 @@ if (program === undefined) {
 const root = resolve(import.meta.dirname ?? ".", "..");
 const out = mkdtempSync(join(tmpdir(), "nats-dyrygent-compiled-"));
 
-function run(...command: string[]): number {
-  return spawnSync(process.execPath, command, { cwd: root, stdio: "inherit" }).status ?? 1;
+/** Whoever ends this process means the program: it is told, and cleans up. */
+function run(...command: string[]): Promise<number> {
+  const child = spawn(process.execPath, command, { cwd: root, stdio: "inherit" });
+  const tell = (signal: NodeJS.Signals) => void child.kill(signal);
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals) process.on(signal, tell);
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => {
+      for (const signal of signals) process.off(signal, tell);
+      resolve(code ?? 1);
+    });
+  });
 }
 
 try {
@@ -49,10 +60,10 @@ try {
     JSON.stringify({ name: "nats-dyrygent", type: "module", exports }),
   );
   symlinkSync(join(root, "node_modules"), join(out, "node_modules"), "junction");
-  const compiled = run(join(root, "node_modules/typescript/bin/tsc"), "-p", config);
+  const compiled = await run(join(root, "node_modules/typescript/bin/tsc"), "-p", config);
   process.exitCode = compiled !== 0
     ? compiled
-    : run(join(out, program.replace(/\.ts$/, ".js")), ...args);
+    : await run(join(out, program.replace(/\.ts$/, ".js")), ...args);
 } finally {
   rmSync(out, { recursive: true, force: true });
 }

@@ -200,6 +200,11 @@ export class Conductor {
       this.#scheduler.children().next().done === true;
   }
 
+  /** Its round's end is being recorded, and told. */
+  get isEnding(): boolean {
+    return this.#finishing === this.#scheduler.round;
+  }
+
   /** When something is to be done although nothing is heard; milliseconds since 1970. */
   get dueAt(): number {
     const due = this.#scheduler.paused ? undefined : this.#due.first;
@@ -250,15 +255,17 @@ export class Conductor {
     await this.ensure(0);
   }
 
-  /** The queue first, then the log: an outcome is recorded before its message leaves the queue. */
+  /**
+   * The queue first, then the log: an outcome is recorded before its message leaves the queue. The log also while the message
+   * is there: whoever recorded the outcome may have died, or its server's disk been full, before the message was removed.
+   */
   async #ensureOne(address: TaskAddress): Promise<boolean> {
     const { node, attempt } = address;
     const { tasks } = this.#ports;
-    if (await tasks.has(address, this.#routes.limitOf(node)?.max)) {
-      return this.#giveUpIfOverdue(node, attempt);
-    }
+    const isQueued = await tasks.has(address, this.#routes.limitOf(node)?.max);
     if (await this.#hear(outcomeKey(this.workflow, node, attempt))) return true;
     if (await this.#hear(expansionKey(this.workflow, node, attempt))) return true;
+    if (isQueued) return this.#giveUpIfOverdue(node, attempt);
     if (this.#closed || this.#inFlight.get(node, attempt) === undefined) return false;
     // Nothing new is queued meanwhile: it is looked for again when the run goes on.
     if (this.#scheduler.paused) return false;
@@ -617,6 +624,8 @@ export class Conductor {
     await this.#tellParent(first);
     if (this.#closed) return;
     await this.show({ now: true, finishedAt: first.at });
+    // Meanwhile somebody may have opened the next round, and this conductor gone on with it.
+    if (this.#scheduler.round !== round) return;
     this.#setState(first.state);
     this.#events.onEnd(first.state);
   }

@@ -42,6 +42,8 @@ interface Held {
   idleMs: number;
   ensuredAt: number;
   busy: boolean;
+  /** A tick came while the end was being recorded: it may be about what somebody asked of the run after that. */
+  cameWhileEnding: boolean;
   /** It takes one of the places that the intake may fill. */
   takesPlace: boolean;
 }
@@ -253,6 +255,7 @@ export class Processor {
       idleMs: this.#options.idleMs[0],
       ensuredAt: now,
       busy: true,
+      cameWhileEnding: false,
       takesPlace: true,
     };
     this.#held.set(tick.workflow, held);
@@ -267,6 +270,7 @@ export class Processor {
   #onTickAgain(held: Held, tick: TickDelivery, now: number): void {
     held.tick = tick;
     held.extendedAt = now;
+    held.cameWhileEnding ||= held.conductor?.isEnding === true;
     // The tick was let in on a place of its own.
     this.#leavePlace(held);
     held.takesPlace = true;
@@ -393,7 +397,9 @@ export class Processor {
   }
 
   #onEnd(held: Held, conductor: Conductor): void {
-    held.tick.ack();
+    // Given back, it makes somebody look again.
+    if (held.cameWhileEnding) held.tick.giveBack();
+    else held.tick.ack();
     if (this.#report !== undefined) this.#report.finished++;
     this.#drop(held);
     this.#hooks.call(

@@ -40,6 +40,8 @@ export class Sweeper {
   readonly #everyMs: number;
   readonly #retentionMs: number;
   #isStarted = false;
+  /** Runs whose tick outlived their end and was made anew, with the place of that end in the log. */
+  readonly #woken = new Map<string, number>();
   #cancel: Cancel = () => {};
 
   constructor(ports: Ports, { everyMs, retentionMs }: { everyMs: number; retentionMs: number }) {
@@ -99,8 +101,13 @@ export class Sweeper {
     const over: { workflow: string; end: Stored }[] = [];
     for (const head of heads) {
       const workflow = parseKey(head)?.workflow;
-      if (workflow === undefined || !isId(workflow) || ticking.has(workflow)) continue;
+      if (workflow === undefined || !isId(workflow)) continue;
       const end = ends.get(workflow);
+      if (ticking.has(workflow)) {
+        if (end !== undefined) await this.#replaceDeadTick(workflow, end);
+        continue;
+      }
+      this.#woken.delete(workflow);
       const isAsked = (controls.get(workflow)?.seq ?? 0) > (end?.seq ?? 0);
       if (end === undefined || isAsked && await this.#goesOn(workflow, end)) {
         await ticks.ensure(workflow);
@@ -131,6 +138,19 @@ export class Sweeper {
       await this.#ports.tasks.tidy();
     }
     return { revived, removed };
+  }
+
+  /**
+   * A server that is killed may bring back ticks that had been replaced, and its consumer never delivers them: such a tick
+   * would keep its run from being removed, and hide that a next round has none. One that is made anew is delivered, and
+   * acknowledged if the run is over. Once for each end is enough: a run that goes on has its ticks.
+   */
+  async #replaceDeadTick(workflow: string, end: Stored): Promise<void> {
+    const { ticks, clock } = this.#ports;
+    const isRecent = clock.now() - end.at < this.#everyMs;
+    if (isRecent || this.#woken.get(workflow) === end.seq) return;
+    await ticks.wake(workflow);
+    this.#woken.set(workflow, end.seq);
   }
 
   /** A sweep knows terminal records by their notes. Only what could have been reopened is read. */

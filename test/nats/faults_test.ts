@@ -1,9 +1,15 @@
 /** Processes that die or stand still, a server that dies, messages that get lost: every workflow ends, and nothing runs twice but what was in flight. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { jetstreamManager } from "@nats-io/jetstream";
-import type { Msg, NatsConnection, SubscriptionOptions } from "@nats-io/nats-core";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import {
+  headers,
+  type Msg,
+  type NatsConnection,
+  type SubscriptionOptions,
+} from "@nats-io/nats-core";
 import { chain, NotFoundError, type Run, Workflow } from "nats-dyrygent";
+import { writeControl } from "../../src/core/records.ts";
 import { type Child, startChild } from "./child.ts";
 import {
   eventually,
@@ -236,6 +242,25 @@ test(
   }),
 );
 
+test(
+  "when every hint is lost, an outcome counts although its worker died before it acknowledged",
+  tests.scope(async (scope) => {
+    const { nc } = deafened(await scope.connect(), scope.namespace);
+    // Nobody takes over, and there is no worker to find the outcome when the message comes back.
+    await scope.processor(await scope.open({}, nc), ticking);
+    const app = await scope.open();
+    const run = await app.submit(add.s(1, 1), { id: "unacknowledged" });
+    await eventually("it is queued", async () => (await scope.contents()).tasks === 1);
+    const raw = await scope.raw;
+    const note = headers();
+    note.set("Dyrygent-Outcome", "1 succeeded 1795418390496 1795418390497 0 dead");
+    await jetstream(raw).publish(`$KV.${scope.namespace}.${run.id}.r.0.1`, "2", { headers: note });
+    assert.is((await within("the end", run.ended())).state, "SUCCESS");
+    const { streams } = await jetstreamManager(raw);
+    await streams.purge(`${scope.namespace}_TASKS`);
+  }),
+);
+
 /** Loses all ticks, as if their writers had died before writing them. */
 async function loseTicks(scope: Scope): Promise<void> {
   const { streams } = await jetstreamManager(await scope.raw);
@@ -301,6 +326,42 @@ test(
     assert.is(await run.result(), 2);
   }),
 );
+
+test("ticks that a killed server brings back do not keep runs from going on, or from being removed", async () => {
+  await using server = await startServer();
+  await TestServer.on(server).scope(async (scope) => {
+    const options = { maxReconnectAttempts: -1, reconnectTimeWait: 50 };
+    const raw = await scope.connect(options);
+    const app = await scope.open(leases, await scope.connect(options));
+    // The oldest tick stays: what comes back behind it counts as delivered.
+    await app.submit(add.s(1, 1).set({ queue: "nobody" }), { id: "parked" });
+    const ids = Array.from({ length: 10 }, (_, i) => `run${i}`);
+    const runs = await Promise.all(ids.map((id) => app.submit(add.s(1, 1), { id })));
+    for (const { id } of runs) raw.publish(`${scope.namespace}.tick.${id}`, '{"v":1}');
+    await raw.flush();
+    await scope.worker(app, { tasks: arithmetic });
+    const processor = await scope.processor(app, { ...ticking, retention: 0, sweep: "1h" });
+    for (const run of runs) await run.result();
+    const onlyParked = async () => (await scope.contents()).ticks === 1;
+    await eventually("the others are over", onlyParked);
+    await server.kill();
+    await server.restart();
+    await eventually("it answers", () => scope.contents().then(() => true, () => false));
+    // Its client died before it woke the run.
+    const rerun = writeControl({ id: "x", at: 0, control: { is: "rerun", nodes: [0] } });
+    await jetstream(raw).publish(`$KV.${scope.namespace}.run0.ctl.1`, rerun);
+    const sweeper = app.processor({ retention: 0, sweep: "100ms" });
+    const facts = async () => (await scope.contents()).facts;
+    await eventually("only the parked one is left", async () => {
+      await sweeper.sweep();
+      return await facts() === 1 && await onlyParked();
+    }, 20_000);
+    await processor.stop();
+    await (await app.run("parked")).cancel();
+    await scope.processor(app, ticking);
+    await app.run("parked").ended();
+  }, { within: 60_000 })();
+});
 
 test(
   "task messages that get lost are sent again",
