@@ -13,19 +13,22 @@ import { parseArgs } from "node:util";
 import { connect } from "@nats-io/transport-node";
 import { startNatsServer } from "../scripts/nats_server.ts";
 import { Crew } from "./crew.ts";
-import { judge, line, type Mark, TITLES } from "./marks.ts";
+import { FULL, judge, line, type Mark, QUICK, TITLES } from "./marks.ts";
 import { beMember, type MemberOptions, type Role } from "./member.ts";
 import { Store } from "./store.ts";
 import { countTimers } from "./timers.ts";
 import { later } from "./workload.ts";
 
-const NAMESPACE = "soak";
 /** How long it may take until nothing is left. */
 const REST_MS = 60_000;
+const LOOK_MS = 500;
+/** Workflows turn out so much larger than their size. */
+const SHARE = 0.78;
 /** Requests' own timers and idle pulls are over after this. */
 const SETTLE_MS = 1_500;
 
 interface Load {
+  readonly quick: boolean;
   readonly tasks: number;
   readonly workflows: number;
   readonly marks: number;
@@ -56,9 +59,10 @@ function loadFrom(args: string[]): Load {
     throw new Error(`"${text}" is not a number from 0`);
   };
   return {
+    quick,
     tasks: number(values.tasks, quick ? 20_000 : 1_000_000),
     workflows: number(values.workflows, quick ? 500 : 10_000),
-    marks: number(values.marks, quick ? 8 : 40),
+    marks: number(values.marks, quick ? 4 : 40),
     minutes: number(values.minutes, 0),
     workers: number(values.workers, 2),
     underWay: number(values["under-way"], 100),
@@ -71,17 +75,16 @@ async function soak(load: Load): Promise<boolean> {
   await using crew = new Crew();
   const options = {
     url: server.url,
-    namespace: NAMESPACE,
     retention: "5000ms",
     underWay: load.underWay,
-    size: load.tasks / load.workflows,
+    size: SHARE * load.tasks / load.workflows,
     seed: load.seed,
   } as const satisfies Omit<MemberOptions, "role">;
   const roles: Role[] = ["processor", ...Array(load.workers).fill("worker"), "client"];
   for (const role of roles) await crew.start({ ...options, role });
   const client = crew.members.at(-1)!;
   const nc = await connect({ servers: server.url });
-  const store = new Store(server, nc, NAMESPACE);
+  const store = await Store.open(server, nc);
 
   console.log(
     `nats-server ${server.version}, Node ${process.version}; a mark every ${
@@ -114,7 +117,7 @@ async function soak(load: Load): Promise<boolean> {
     if (isEnough || leftovers.length > 0) break;
   }
   await nc.close();
-  const verdicts = judge(marks);
+  const verdicts = judge(marks, load.quick ? QUICK : FULL);
   for (const { text } of verdicts) console.log(text);
   return verdicts.every(({ isFine }) => isFine);
 }
@@ -123,13 +126,14 @@ async function soak(load: Load): Promise<boolean> {
 async function rest(store: Store): Promise<string[]> {
   const until = performance.now() + REST_MS;
   for (;;) {
+    await store.tidy();
     const leftovers = await store.leftovers();
     if (leftovers.length === 0) {
       await later(SETTLE_MS);
       return [];
     }
     if (performance.now() > until) return leftovers;
-    await later(100);
+    await later(LOOK_MS);
   }
 }
 

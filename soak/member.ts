@@ -6,7 +6,7 @@ import { readdirSync } from "node:fs";
 import process from "node:process";
 import { setImmediate } from "node:timers/promises";
 import { connect } from "@nats-io/transport-node";
-import { Dyrygent } from "nats-dyrygent";
+import { libraryOn } from "./library.ts";
 import { Submitter } from "./submitter.ts";
 import { countedTasks } from "./workload.ts";
 
@@ -47,7 +47,6 @@ export interface Answered {
 export interface MemberOptions {
   readonly role: Role;
   readonly url: string;
-  readonly namespace: string;
   readonly retention: `${number}ms`;
   readonly underWay: number;
   /** Tasks of a workflow, more or less. */
@@ -62,17 +61,14 @@ const KEPT = 20;
 
 /** Runs until the parent is gone. @param timers says how many are running. */
 export async function beMember(options: MemberOptions, timers: () => number): Promise<void> {
-  const { role, url, namespace, retention, underWay, size, seed } = options;
+  const { role, url, retention, underWay, size, seed } = options;
   const gone = new Promise((resolve) => process.once("disconnect", resolve));
   const nc = await connect({ servers: url, name: role, noAsyncTraces: true });
   const complaints: string[] = [];
   let executed = 0;
-  const app = await Dyrygent.open(nc, {
-    namespace,
-    log: (level, message) => {
-      if (level !== "warn" && level !== "error") return;
-      if (complaints.length < KEPT) complaints.push(`${role}: [${level}] ${message}`);
-    },
+  const app = await libraryOn(nc, (level, message) => {
+    if (level !== "warn" && level !== "error") return;
+    if (complaints.length < KEPT) complaints.push(`${role}: [${level}] ${message}`);
   });
   const tasks = countedTasks(() => executed++);
   const member = role === "processor"

@@ -4,7 +4,10 @@ import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
 import type { NatsServer } from "../scripts/nats_server.ts";
-import { namesIn } from "../src/nats/names.ts";
+import { isLimited } from "../src/core/lanes.ts";
+import { namesIn, parseLaneConsumer } from "../src/nats/names.ts";
+import type { Ports } from "../src/ports.ts";
+import { NAMESPACE, portsOn } from "./library.ts";
 
 /** How the server stands while nothing is under way. */
 export interface StoreSample {
@@ -23,15 +26,25 @@ const LASTING_VIEWS = /^(?:worker\.|processor\.|sweep$|tidy$|orphans$|rate\.)/;
 export class Store {
   readonly #server: NatsServer;
   readonly #nc: NatsConnection;
-  readonly #names: ReturnType<typeof namesIn>;
+  readonly #ports: Ports;
+  readonly #names = namesIn(NAMESPACE);
 
-  constructor(server: NatsServer, nc: NatsConnection, namespace: string) {
+  private constructor(server: NatsServer, nc: NatsConnection, ports: Ports) {
     this.#server = server;
     this.#nc = nc;
-    this.#names = namesIn(namespace);
+    this.#ports = ports;
   }
 
-  /** What is there and should not be when nothing is under way: subjects, by stream. */
+  static async open(server: NatsServer, nc: NatsConnection): Promise<Store> {
+    return new Store(server, nc, await portsOn(nc));
+  }
+
+  /** What a processor does only every ten minutes. */
+  async tidy(): Promise<void> {
+    await this.#ports.tasks.tidy();
+  }
+
+  /** What is there and should not be when nothing is under way: subjects, and consumers of keys. */
   async leftovers(): Promise<string[]> {
     const { factsStream, tasksStream, ticksStream, resultsStream, stateBucket } = this.#names;
     const jsm = await jetstreamManager(this.#nc);
@@ -46,6 +59,9 @@ export class Store {
     const prefix = `$KV.${stateBucket}.`;
     for (const subject of Object.keys(views.state.subjects ?? {})) {
       if (!LASTING_VIEWS.test(subject.slice(prefix.length))) found.push(subject);
+    }
+    for await (const { name } of jsm.consumers.list(tasksStream)) {
+      if (isLimited(parseLaneConsumer(name)?.lane ?? "")) found.push(name);
     }
     return found;
   }

@@ -208,9 +208,10 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   limited: {
     often: 5,
     make: (wf, size, n) => {
-      const key = `shared${n % 4}`;
+      // Each has keys of its own, as if they were made of its tenant.
+      const key = `tenant${n}`;
       times(size, () => wf.call(work).set({ concurrency: { key, max: 8 } }));
-      const rateLimit = { key: `rated${n % 4}`, max: 200, per: "1s" } as const;
+      const rateLimit = { key, max: 200, per: "1s" } as const;
       times(5, () => wf.call(work).set({ rateLimit }));
     },
   },

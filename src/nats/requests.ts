@@ -44,6 +44,8 @@ export interface RequestOptions {
   readonly window: number;
 }
 
+/** Requests that had to wait and were sent since, from which on it is worth moving the others up. */
+const FORGET_FROM = 1_024;
 const SWEEP_MS = 250;
 const FIRST_RETRY_MS = 25;
 const LONGEST_RETRY_MS = 2_000;
@@ -191,8 +193,10 @@ export class Requests {
   #sendNext(): void {
     const next = this.#queued[this.#queuedFrom];
     if (next === undefined) return;
-    if (++this.#queuedFrom === this.#queued.length) {
-      this.#queued.length = 0;
+    // Under a load that never ends some always wait: those that were sent must go all the same, now and then.
+    const sent = ++this.#queuedFrom;
+    if (sent === this.#queued.length || (sent >= FORGET_FROM && 2 * sent >= this.#queued.length)) {
+      this.#queued.splice(0, sent);
       this.#queuedFrom = 0;
     }
     this.#send(next);
