@@ -2,12 +2,7 @@
  * Conducts one workflow while its tick is held here: facts come in, the scheduler says what follows, and it is done.
  * Everything in here can be thrown away at any moment; the next conductor rebuilds it from the log.
  */
-import {
-  type Definition,
-  labelOf,
-  policyOfNode,
-  type SignatureRecord,
-} from "../core/definition.ts";
+import { type Definition, labelOf, policyOfNode } from "../core/definition.ts";
 import type { RecordedFailure } from "../core/errors.ts";
 import type { Control, Effect, Fact, FinalState, NodeEffect, WorkflowState } from "../core/fact.ts";
 import {
@@ -20,12 +15,13 @@ import {
   parseKey,
 } from "../core/keys.ts";
 import { laneFor, type LanePolicy } from "../core/lanes.ts";
-import { LIMITS } from "../core/limits.ts";
+import { isCount, LIMITS } from "../core/limits.ts";
 import { factOf } from "../core/recorded.ts";
 import {
   type EndRecord,
   type Keeping,
   type OutcomeNote,
+  parseRecord,
   readBegun,
   readEnd,
   readOutcomeNote,
@@ -303,9 +299,10 @@ export class Conductor {
 
   /** Only what may have one is looked into. */
   #timeoutOf(node: number): number | undefined {
-    const text = this.definition.signatures.text(node);
-    if (!text.includes('"timeoutMs":')) return undefined;
-    return (JSON.parse(text) as SignatureRecord).timeoutMs;
+    const { signatures } = this.definition;
+    if (!signatures.text(node).includes('"timeoutMs":')) return undefined;
+    const { timeoutMs } = parseRecord(signatures.bytes(node)) ?? {};
+    return isCount(timeoutMs) ? timeoutMs : undefined;
   }
 
   /** For what no worker does. The first record stands, whoever wrote it. */
@@ -509,6 +506,12 @@ export class Conductor {
 
   #send(node: number, attempt: number, expiresAt: number | undefined): void {
     const message = this.#messages.write(node, attempt, this.#scheduler, expiresAt);
+    if (message === undefined) {
+      const failure = { name: "BadMessageError", message: "its signature cannot be read" };
+      return this.#follow(
+        this.#recordOutcome(node, attempt, { failure: { ...failure, fatal: true } }),
+      );
+    }
     const limit = this.#limitOf(node);
     const lane = laneFor({ priority: policyOfNode(this.definition, node).priority, limit });
     this.#sent.set(node, { attempt, lane, at: this.#ports.clock.monotonic(), expiresAt });
