@@ -5,6 +5,7 @@
  * limit has changed, tells the workers.
  */
 import type { ConsumerConfig } from "@nats-io/jetstream";
+import { ConfigMismatchError } from "../core/errors.ts";
 import { DEFAULT_PRIORITY, isLimited, laneFor } from "../core/lanes.ts";
 import type { Intake, TakeOptions, TaskAddress, TaskDelivery, Tasks } from "../ports.ts";
 import { CODE, translate } from "./errors.ts";
@@ -19,8 +20,9 @@ import {
 } from "./names.ts";
 import { ensureConsumer, ensureLimitedConsumer, laneConfig } from "./setup.ts";
 import type { Link } from "./link.ts";
+import { lookForStall, type Stall } from "./stall.ts";
 
-/** Another process may have changed the limit of a lane: how long this one trusts what it knows. */
+/** Others may change the limit of a lane, or delete its consumer: how long this process trusts what it knows. */
 const LOOK_AGAIN_MS = 10_000;
 
 /** Monotonic time of the last look. */
@@ -79,7 +81,20 @@ export class NatsTasks implements Tasks {
     if (error !== undefined && error.err_code !== CODE.messageNotFound) {
       throw translate("look for a task", new Error(error.description));
     }
+    if (error === undefined) this.#keepOpen(address);
     return error === undefined;
+  }
+
+  /** A message that nobody takes may have lost its lane's consumer: workers find only lanes that have one. */
+  #keepOpen({ queue, lane }: TaskAddress): void {
+    const known = this.#open.get(laneConsumer(queue, lane));
+    // Only who knows the limit of a limited one can make it.
+    if (isLimited(lane) && known === undefined) return;
+    const most = known?.most;
+    const opened = most === undefined ? { queue, lane } : { queue, lane, most };
+    this.#openLane(opened, { tell: true }).catch((error) =>
+      this.#link.log("debug", `lane ${lane} of queue ${queue} cannot be opened yet`, { error })
+    );
   }
 
   async list(workflow: string): Promise<TaskAddress[]> {
@@ -107,6 +122,9 @@ export class NatsTasks implements Tasks {
       listLanes: () => this.#listLanes(queues),
       lookAtLane: (lane) => this.#lookAtLane(lane),
       restoreLane: async (lane) => void await this.#ensureLane(lane, { mayChange: false }),
+      inspectLane: (lane) => this.#inspectLane(lane),
+      removeLane: ({ queue, lane }) =>
+        this.#link.jsm.consumers.delete(this.#names.tasksStream, laneConsumer(queue, lane)),
       onTask,
     });
     await lanes.open();
@@ -115,8 +133,8 @@ export class NatsTasks implements Tasks {
 
   #isOpen({ queue, lane, most }: Lane): boolean {
     const open = this.#open.get(laneConsumer(queue, lane));
-    if (open === undefined || !isLimited(lane)) return open !== undefined;
-    return open.most === most && this.#link.clock.monotonic() - open.at < LOOK_AGAIN_MS;
+    return open !== undefined && open.most === most &&
+      this.#link.clock.monotonic() - open.at < LOOK_AGAIN_MS;
   }
 
   /** Makes the lane's consumer if need be, once, and gives it its limit. */
@@ -128,9 +146,10 @@ export class NatsTasks implements Tasks {
     if (opening === undefined) {
       const isKnown = this.#open.get(name)?.most === lane.most && this.#open.has(name);
       opening = this.#ensureLane(lane, { mayChange: true })
-        .then(({ changed }) => {
+        .catch((error) => this.#orGoOn(name, error))
+        .then(({ isNew }) => {
           this.#open.set(name, { most: lane.most, at: this.#link.clock.monotonic() });
-          if (tell && (changed || !isKnown)) this.#tell(lane);
+          if (tell && (isNew || !isKnown)) this.#tell(lane);
         })
         .finally(() => this.#opening.delete(key));
       this.#opening.set(key, opening);
@@ -138,28 +157,43 @@ export class NatsTasks implements Tasks {
     return opening;
   }
 
+  /** What was in order when it was opened is used on. Somebody changed it meanwhile: that is said, again and again. */
+  #orGoOn(consumer: string, error: unknown): { isNew: boolean } {
+    if (!(error instanceof ConfigMismatchError) || !this.#open.has(consumer)) throw error;
+    this.#link.log("error", `${error.message}. ${error.hint}`, { error });
+    return { isNew: false };
+  }
+
   #tell({ queue, lane }: Lane): void {
     this.#link.nc.publish(`${this.#link.names.eventPrefix}lane.${queue}`, lane);
   }
 
+  /** @returns whether its consumer was made, or has another limit now. */
   async #ensureLane(
     lane: Lane,
     { mayChange }: { mayChange: boolean },
-  ): Promise<{ changed: boolean }> {
+  ): Promise<{ isNew: boolean }> {
     const { jsm, names, log, patience } = this.#link;
     const config = laneConfig(names, lane, this.leaseMs);
     if (!isLimited(lane.lane)) {
-      await ensureConsumer(jsm, names.tasksStream, config);
-      return { changed: false };
+      return { isNew: await ensureConsumer(jsm, names.tasksStream, config) };
     }
     const was = await patience.with(
       `open lane ${lane.lane} of queue ${lane.queue}`,
       () => ensureLimitedConsumer(jsm, names.tasksStream, config, { mayChange }),
     );
-    if (was === undefined) return { changed: false };
+    if (was === undefined) return { isNew: false };
     const [from, to] = [was, config.max_ack_pending!].map((most) => most === -1 ? "none" : most);
     log("info", `the limit of lane ${lane.lane} of queue ${lane.queue} is ${to} now; was ${from}`);
-    return { changed: true };
+    return { isNew: true };
+  }
+
+  #inspectLane(lane: Lane): Promise<Stall> {
+    const { jsm, names } = this.#link;
+    const { max_ack_pending, ...config } = laneConfig(names, lane, this.leaseMs);
+    // Whoever queues into a limited lane changes its limit.
+    const wanted = isLimited(lane.lane) ? config : { ...config, max_ack_pending };
+    return lookForStall(jsm, names.tasksStream, wanted);
   }
 
   async #listLanes(queues: readonly string[]): Promise<Lane[]> {
