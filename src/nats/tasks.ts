@@ -5,7 +5,6 @@
  * limit has changed, tells the workers.
  */
 import type { ConsumerConfig } from "@nats-io/jetstream";
-import { ConfigMismatchError } from "../core/errors.ts";
 import { DEFAULT_PRIORITY, isLimited, laneFor } from "../core/lanes.ts";
 import type { Intake, TakeOptions, TaskAddress, TaskDelivery, Tasks } from "../ports.ts";
 import { CODE, translate } from "./errors.ts";
@@ -36,6 +35,8 @@ export class NatsTasks implements Tasks {
   readonly #opening = new Map<string, Promise<void>>();
   /** Lanes known to be there, with the limit this process gave them. */
   readonly #open = new Map<string, OpenLane>();
+  /** When the consumers of lanes with messages in them were looked at last, monotonic. */
+  readonly #lookedAt = new Map<string, number>();
   readonly leaseMs: number;
 
   readonly #link: Link;
@@ -87,14 +88,20 @@ export class NatsTasks implements Tasks {
 
   /** A message that nobody takes may have lost its lane's consumer: workers find only lanes that have one. */
   #keepOpen({ queue, lane }: TaskAddress): void {
-    const known = this.#open.get(laneConsumer(queue, lane));
+    const name = laneConsumer(queue, lane);
+    const open = this.#open.get(name);
     // Only who knows the limit of a limited one can make it.
-    if (isLimited(lane) && known === undefined) return;
-    const most = known?.most;
-    const opened = most === undefined ? { queue, lane } : { queue, lane, most };
-    this.#openLane(opened, { tell: true }).catch((error) =>
-      this.#link.log("debug", `lane ${lane} of queue ${queue} cannot be opened yet`, { error })
-    );
+    if (isLimited(lane) && open === undefined) return;
+    const now = this.#link.clock.monotonic();
+    if (now - (this.#lookedAt.get(name) ?? open?.at ?? -Infinity) < LOOK_AGAIN_MS) return;
+    this.#lookedAt.set(name, now);
+    const made = { queue, lane, ...(open?.most === undefined ? {} : { most: open.most }) };
+    // The limit of one that is there is left alone: somebody may have given it another since.
+    this.#ensureLane(made, { mayChange: false })
+      .then(({ isNew }) => isNew && this.#tell(made))
+      .catch((error) => {
+        this.#link.log("debug", `lane ${lane} of queue ${queue} cannot be looked at`, { error });
+      });
   }
 
   async list(workflow: string): Promise<TaskAddress[]> {
@@ -133,8 +140,8 @@ export class NatsTasks implements Tasks {
 
   #isOpen({ queue, lane, most }: Lane): boolean {
     const open = this.#open.get(laneConsumer(queue, lane));
-    return open !== undefined && open.most === most &&
-      this.#link.clock.monotonic() - open.at < LOOK_AGAIN_MS;
+    if (open === undefined || !isLimited(lane)) return open !== undefined;
+    return open.most === most && this.#link.clock.monotonic() - open.at < LOOK_AGAIN_MS;
   }
 
   /** Makes the lane's consumer if need be, once, and gives it its limit. */
@@ -146,7 +153,6 @@ export class NatsTasks implements Tasks {
     if (opening === undefined) {
       const isKnown = this.#open.get(name)?.most === lane.most && this.#open.has(name);
       opening = this.#ensureLane(lane, { mayChange: true })
-        .catch((error) => this.#orGoOn(name, error))
         .then(({ isNew }) => {
           this.#open.set(name, { most: lane.most, at: this.#link.clock.monotonic() });
           if (tell && (isNew || !isKnown)) this.#tell(lane);
@@ -155,13 +161,6 @@ export class NatsTasks implements Tasks {
       this.#opening.set(key, opening);
     }
     return opening;
-  }
-
-  /** What was in order when it was opened is used on. Somebody changed it meanwhile: that is said, again and again. */
-  #orGoOn(consumer: string, error: unknown): { isNew: boolean } {
-    if (!(error instanceof ConfigMismatchError) || !this.#open.has(consumer)) throw error;
-    this.#link.log("error", `${error.message}. ${error.hint}`, { error });
-    return { isNew: false };
   }
 
   #tell({ queue, lane }: Lane): void {
