@@ -29,7 +29,7 @@ import type { Ports } from "../../src/ports.ts";
 import { recordControl } from "../../src/runs/control.ts";
 import { removeRun } from "../../src/runs/removal.ts";
 import { Worker } from "../../src/worker/worker.ts";
-import { task } from "nats-dyrygent";
+import { type InvalidWorkflowError, task, Workflow, type WorkflowJson } from "nats-dyrygent";
 import { READERS } from "./readers.ts";
 import * as records from "./records.ts";
 
@@ -270,6 +270,42 @@ test("a control fact gets a number that is heard, whatever number somebody else 
   const { key } = await recordControl(ports, RUN, { is: "cancel" }, "c");
   assert.is(key, controlKey(RUN, 2));
   assert.is((await conduct(ports)).end.state, "CANCELLED");
+});
+
+const workflow = records.jsonWorkflows()[0]!;
+
+test("JSON with the same policy twice is the workflow that it is when it was stored and read", async () => {
+  const [policy] = workflow.policies;
+  const nodes = workflow.nodes.map((node, i) => ({ ...node, policy: i }));
+  const twice = { ...workflow, policies: [policy, policy], nodes };
+  await replay("definition-json", JSON.stringify(twice));
+  assert.equal(Workflow.fromJSON(twice as WorkflowJson).toJSON(), workflow);
+  assert.throws(() => Workflow.fromJSON({ ...workflow, nodes: [{ policy: "length" }] } as never));
+});
+
+test("JSON that nests a hundred thousand deep where nobody looks is refused, with the path", async () => {
+  const level: { in?: unknown } = {};
+  for (let i = 0, at = level; i < 100_000; i++) at = at.in = {};
+  const [policy] = workflow.policies;
+  for (
+    const [path, odd] of [
+      ["policies[0]", { policies: [{ ...policy, other: level }] }],
+      ["output", { output: { ...workflow.output, other: level } }],
+    ] as const
+  ) {
+    assert.throws(
+      () => Workflow.fromJSON({ ...workflow, ...odd } as never),
+      (error: InvalidWorkflowError) =>
+        error.code === "INVALID_WORKFLOW" && error.path.startsWith(path),
+    );
+  }
+});
+
+test("a path of an input has texts and numbers, not what amounts to one", async () => {
+  for (const step of ["[]", "null", "{}", '["a"]', deep]) {
+    const template = `{"json":"[null]","inputs":[{"at":[${step}],"node":0}]}`;
+    assert.is(await replay("template", template), "refused", step.slice(0, 20));
+  }
 });
 
 test("a description of a blob that claims a gigabyte costs none", async () => {

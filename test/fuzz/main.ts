@@ -23,7 +23,7 @@ const JOB_INPUTS = 10_000;
 const STUCK_MS = 10_000;
 const SLOT_BYTES = 4_000_000;
 /** Characters of what was found. */
-const SHOWN = 20_000;
+const SHOWN = 1_500;
 const HEAP_MB = 1_024;
 
 /** What a hunter is busy with, where its watcher sees it: a counter, a length, and the bytes. */
