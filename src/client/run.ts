@@ -276,12 +276,13 @@ export class Run<Out = unknown> {
     throw await this.#failure(found.end);
   }
 
-  async #failure(end: EndRecord): Promise<WorkflowFailedError> {
+  /** @param below the runs whose failures this one's explains. */
+  async #failure(end: EndRecord, below: readonly string[] = []): Promise<WorkflowFailedError> {
     if (end.failed.length === 0) return new WorkflowFailedError(this.id, end.state, [], end.reason);
     const definition = await this.#definition();
     const failures = await Promise.all(end.failed.map(async ({ node, attempt }) => {
       const stored = await this.#ports.facts.readRecorded(outcomeKey(this.id, node, attempt));
-      return this.#errorIn(definition, node, attempt, stored);
+      return this.#errorIn(definition, node, attempt, stored, below);
     }));
     return new WorkflowFailedError(this.id, end.state, failures, end.reason);
   }
@@ -291,18 +292,25 @@ export class Run<Out = unknown> {
     node: number,
     attempt: number,
     stored: Stored | undefined,
+    below: readonly string[] = [],
   ): Promise<TaskError> {
     const failure = await shownFailure(this.#ports.codec, stored?.data ?? new Uint8Array());
     const elsewhere = readOutcomeNote(stored?.note)?.elsewhere;
-    const cause = elsewhere?.is === "run" ? await this.#failureOf(elsewhere.run) : undefined;
+    const cause = elsewhere?.is === "run"
+      ? await this.#failureOf(elsewhere.run, [...below, this.id])
+      : undefined;
     return new TaskError(labelOf(definition, node), attempt, failure, cause);
   }
 
   /** How a run that took a node's place failed; undefined when that is not to be found any more. */
-  async #failureOf(child: string): Promise<WorkflowFailedError | undefined> {
+  async #failureOf(
+    child: string,
+    below: readonly string[],
+  ): Promise<WorkflowFailedError | undefined> {
+    if (below.includes(child)) return undefined;
     const last = await lastEnd(this.#ports.facts, child);
     if (last === undefined || last.end.state === "SUCCESS") return undefined;
-    return await new Run(this.#ports, child).#failure(last.end);
+    return await new Run(this.#ports, child).#failure(last.end, below);
   }
 
   async #waitForEnd(): Promise<LastEnd> {

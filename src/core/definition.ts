@@ -125,6 +125,8 @@ export function labelOf(definition: Definition, node: number): string {
 }
 
 function taskNameOf(definition: Definition, node: number): string {
+  // Records may name nodes that there are not.
+  if (!(node < definition.graph.size)) return "node";
   const { join, event } = policyOfNode(definition, node);
   if (join === true) return "join";
   if (event !== undefined) return event;

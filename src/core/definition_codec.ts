@@ -23,8 +23,8 @@ import {
   type PackedEdge,
   packEdge,
 } from "./graph.ts";
-import { isId } from "./ids.ts";
-import { exactJson, isObject } from "./json.ts";
+import { isId, quote } from "./ids.ts";
+import { exactJson, isObject, isTooDeep } from "./json.ts";
 import { isCount, LIMITS } from "./limits.ts";
 import { type Policy, policyFlaw } from "./options.ts";
 import { countRuns, foldRuns, type Run, unfoldRuns } from "./runs.ts";
@@ -271,7 +271,7 @@ export function decodeHead(record: Uint8Array): Head {
   const { json } = firstLine(record, 0);
   const head = parseObject(json, "head") as Partial<Record<keyof Head, unknown>>;
   if (head.v !== DEFINITION_VERSION) {
-    throw unreadable(`version ${String(head.v)} is not ${DEFINITION_VERSION}`);
+    throw unreadable(`version ${quote(head.v)} is not ${DEFINITION_VERSION}`);
   }
   const ok = isId(head.name) && isCount(head.timeoutMs) &&
     isCount(head.nodes, LIMITS.nodes) && isCount(head.chunks, head.nodes) &&
@@ -286,10 +286,10 @@ export function decodeHead(record: Uint8Array): Head {
 }
 
 function isStart(value: unknown): value is Start {
-  const start = (value ?? {}) as Partial<Record<keyof Start, unknown>>;
+  if (typeof value !== "object" || value === null) return false;
+  const start: Partial<Record<keyof Start, unknown>> = value;
   const fields = [start.countdownMs, start.notBefore, start.expiresMs, start.expiresAt];
-  return typeof value === "object" &&
-    fields.every((field) => field === undefined || isCount(field));
+  return fields.every((field) => field === undefined || isCount(field));
 }
 
 function isParent(value: unknown): value is Parent {
@@ -301,8 +301,10 @@ function isParent(value: unknown): value is Parent {
 
 /** The version a record claims, for telling "newer" from "broken"; undefined when it claims none. */
 export function versionOf(record: Uint8Array): number | undefined {
+  const line = record.subarray(0, lineEnd(record, 0));
+  if (isTooDeep(line)) return undefined;
   try {
-    const { v } = JSON.parse(new TextDecoder().decode(record.subarray(0, lineEnd(record, 0))));
+    const { v } = JSON.parse(new TextDecoder().decode(line));
     return typeof v === "number" ? v : undefined;
   } catch {
     return undefined;
@@ -421,8 +423,10 @@ function lineEnd(record: Uint8Array, from: number): number {
 
 function firstLine(record: Uint8Array, from: number): { json: string; end: number } {
   const end = lineEnd(record, from);
+  const line = record.subarray(from, end);
+  if (isTooDeep(line)) throw unreadable("it nests too deep");
   try {
-    const json = new TextDecoder("utf-8", { fatal: true }).decode(record.subarray(from, end));
+    const json = new TextDecoder("utf-8", { fatal: true }).decode(line);
     return { json, end };
   } catch {
     throw unreadable("it is not UTF-8");

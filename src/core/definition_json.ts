@@ -84,7 +84,7 @@ export function definitionToJson(definition: Definition): WorkflowJson {
 export function definitionFromJson(json: unknown): Definition {
   const whole = asObject(json, "workflow") as unknown as WorkflowJson;
   if (whole.version !== 1) refuse("version", whole.version, "this library reads version 1");
-  const { name, timeoutMs, policies, nodes, output } = whole;
+  const { name, timeoutMs, nodes, output } = whole;
   if (!isId(name)) refuse("name", name, "it is letters, digits, _ and -");
   if (!isCount(timeoutMs) || timeoutMs < 1) {
     refuse("timeoutMs", timeoutMs, "it is milliseconds");
@@ -96,11 +96,10 @@ export function definitionFromJson(json: unknown): Definition {
   if (retentionMs !== undefined && retentionMs !== "keep" && !isCount(retentionMs)) {
     refuse("retentionMs", retentionMs, 'it is milliseconds or "keep"');
   }
-  if (!Array.isArray(policies)) refuse("policies", policies, "it is a list");
   if (!Array.isArray(nodes) || nodes.length > LIMITS.nodes) {
     refuse("nodes", nodes, `it is a list of at most ${LIMITS.nodes}`);
   }
-  policies.forEach((policy, i) => checkPolicy(policy, `policies[${i}]`));
+  const { policies, places } = policiesFromJson(whole.policies);
   const texts: string[] = [];
   const edges: PackedEdge[][] = [];
   const names = new Map<number, string>();
@@ -110,12 +109,11 @@ export function definitionFromJson(json: unknown): Definition {
     const path = `nodes[${i}]`;
     const node = asObject(value, path) as NodeJson;
     const policy = node.policy ?? 0;
-    if (!isCount(policy, policies.length - 1)) {
-      refuse(`${path}.policy`, policy, "there is no such policy");
-    }
-    policyIndexes[i] = policy;
+    const place = isCount(policy) ? places[policy] : undefined;
+    if (place === undefined) refuse(`${path}.policy`, policy, "there is no such policy");
+    policyIndexes[i] = place;
     edges.push(edgesFromJson(node.after, path, i, nodes.length));
-    texts.push(runsNothing(policies[policy]!) ? "" : signatureFromJson(node, path, nodes.length));
+    texts.push(runsNothing(policies[place]!) ? "" : signatureFromJson(node, path, nodes.length));
     if (node.name !== undefined) {
       if (!isId(node.name)) refuse(`${path}.name`, node.name, "it is letters, digits, _ and -");
       if (taken.has(node.name)) {
@@ -133,6 +131,7 @@ export function definitionFromJson(json: unknown): Definition {
   if (!isTemplate(output, nodes.length)) {
     refuse("output", output, "it is JSON text with a place for each input, from existing nodes");
   }
+  exactJson(output, "output");
   return checkDefinition({
     name,
     payload: whole.payload === undefined ? undefined : payloadText("payload", whole.payload),
@@ -227,9 +226,20 @@ function signatureFromJson(node: NodeJson, path: string, size: number): string {
   });
 }
 
-function checkPolicy(policy: unknown, path: string): void {
-  const flaw = policyFlaw(asObject(policy, path));
-  if (flaw !== undefined) refuse(`${path}.${flaw}`, policy, `${flaw} is missing or malformed`);
+/** Equal ones are one, as in records: a workflow that was stored and read is the same. */
+function policiesFromJson(json: unknown): { policies: Policy[]; places: number[] } {
+  if (!Array.isArray(json)) refuse("policies", json, "it is a list");
+  const known = new Map<string, number>();
+  const policies: Policy[] = [];
+  const places = json.map((policy, i) => {
+    const path = `policies[${i}]`;
+    const flaw = policyFlaw(asObject(policy, path));
+    if (flaw !== undefined) refuse(`${path}.${flaw}`, policy, `${flaw} is missing or malformed`);
+    const text = exactJson(policy, path);
+    if (!known.has(text)) known.set(text, policies.push(policy) - 1);
+    return known.get(text)!;
+  });
+  return { policies, places };
 }
 
 function asObject(value: unknown, path: string): Record<string, unknown> {

@@ -151,3 +151,33 @@ export function pathText(name: string, path: Path): string {
         : `[${JSON.stringify(step)}]`
     ).join("");
 }
+
+/** Arguments and results have at most 200 levels, and what is around them in a record some more. */
+const DEEPEST = 2 * LIMITS.depth;
+
+/**
+ * Whether this text nests deeper than any record. Looked at before it is parsed: parsers take depths for which those
+ * that write values, or walk through them, have no stack.
+ */
+export function isTooDeep(json: Uint8Array): boolean {
+  if (json.length <= DEEPEST) return false;
+  let levels = 0;
+  for (let i = 0; i < json.length; i++) {
+    switch (json[i]) {
+      case QUOTE: // To the end of the string.
+        while (++i < json.length && json[i] !== QUOTE) if (json[i] === BACKSLASH) i++;
+        break;
+      case 0x5b: // [
+      case 0x7b: // {
+        if (++levels > DEEPEST) return true;
+        break;
+      case 0x5d:
+      case 0x7d:
+        levels--;
+    }
+  }
+  return false;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;

@@ -5,6 +5,9 @@ import { definitionKey, parseKey } from "./keys.ts";
 import { readControl, readExpansion, readFailure, readOutcomeNote } from "./records.ts";
 import type { Fact } from "./fact.ts";
 
+/** Records of a definition that are read at once. */
+const READ_BATCH = 64;
+
 /** A record as it is stored or told. */
 export interface Recorded {
   readonly key: string;
@@ -48,10 +51,17 @@ export async function wholeDefinition(
   read: (key: string) => Promise<Recorded | undefined>,
 ): Promise<Definition> {
   const decoded = decodeHead(head);
-  const names = Array.from({ length: decoded.chunks }, (_, i) => chunkName(decoded.digest, i + 1));
-  const chunks = await Promise.all(names.map((name) => read(definitionKey(workflow, name))));
-  return decodeDefinition(decoded, [
-    head,
-    ...chunks.map((chunk) => chunk?.data ?? new Uint8Array()),
-  ]);
+  const records = [head];
+  while (records.length <= decoded.chunks) {
+    const first = records.length;
+    const names = Array.from(
+      { length: Math.min(READ_BATCH, decoded.chunks + 1 - first) },
+      (_, i) => chunkName(decoded.digest, first + i),
+    );
+    const chunks = await Promise.all(names.map((name) => read(definitionKey(workflow, name))));
+    for (const chunk of chunks) records.push(chunk?.data ?? new Uint8Array());
+    // A head may claim any number: what is missing shows after a few.
+    if (chunks.includes(undefined)) break;
+  }
+  return decodeDefinition(decoded, records);
 }

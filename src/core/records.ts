@@ -7,17 +7,18 @@ import type { RecordedFailure } from "./errors.ts";
 import { isCount, LIMITS } from "./limits.ts";
 import type { Control, FinalState, WorkflowState } from "./fact.ts";
 import { isId } from "./ids.ts";
-import { isObject } from "./json.ts";
+import { isObject, isTooDeep } from "./json.ts";
 import { type Rate, readRate } from "./lanes.ts";
-import type { Counts } from "./node_state.ts";
+import { type Counts, noCounts } from "./node_state.ts";
 import { isSealed } from "./sealing.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 const RECORD_VERSION = 1;
 
-/** @returns undefined when `data` is not a JSON object. */
+/** @returns undefined when `data` is not a JSON object, or nests deeper than anything that is written here. */
 export function parseRecord(data: Uint8Array): Record<string, unknown> | undefined {
+  if (isTooDeep(data)) return undefined;
   try {
     const value = JSON.parse(decoder.decode(data));
     return isObject(value) ? value : undefined;
@@ -255,12 +256,37 @@ export function writeEnd(end: EndRecord): Uint8Array {
 }
 
 export function readEnd(data: Uint8Array): EndRecord | undefined {
-  const { v, ...end } = parseRecord(data) ?? {};
-  const ok = v === RECORD_VERSION && FINAL_STATES.includes(end.state as string) &&
-    isMoment(end.at) && isObject(end.counts) && Array.isArray(end.failed) &&
-    (end.controls === undefined || isCount(end.controls)) &&
-    end.failed.every((failed) => isCount(failed?.node) && isCount(failed?.attempt));
-  return ok ? end as unknown as EndRecord : undefined;
+  const { v, state, at, counts, failed, reason, controls } = parseRecord(data) ?? {};
+  const read = readCounts(counts);
+  if (
+    v !== RECORD_VERSION || !isFinalState(state) || !isMoment(at) || read === undefined ||
+    !Array.isArray(failed) || !failed.every((one) => isCount(one?.node) && isCount(one?.attempt)) ||
+    !(controls === undefined || isCount(controls))
+  ) return undefined;
+  return {
+    state,
+    at,
+    counts: read,
+    failed: failed.map(({ node, attempt }) => ({ node, attempt })),
+    ...(typeof reason === "string" ? { reason } : {}),
+    ...(controls === undefined ? {} : { controls }),
+  };
+}
+
+function isFinalState(value: unknown): value is FinalState {
+  return FINAL_STATES.includes(value as string);
+}
+
+/** Counts that are not said are none. */
+function readCounts(value: unknown): Counts | undefined {
+  if (!isObject(value)) return undefined;
+  const counts = noCounts();
+  for (const state of Object.keys(counts) as (keyof Counts)[]) {
+    const count = value[state] ?? 0;
+    if (!isCount(count)) return undefined;
+    counts[state] = count;
+  }
+  return counts;
 }
 
 // Task messages.
@@ -397,7 +423,7 @@ export function readTaskMessage(data: Uint8Array): ReadTaskMessage {
       },
       isCleanup: cleanup === true,
       results: isObject(results) ? results : {},
-      attempts: isObject(attempts) ? attempts as Record<string, number> : {},
+      attempts: areAttempts(attempts) ? attempts : {},
       ...(isMoment(expiresAt) ? { expiresAt } : {}),
       ...(isMoment(submittedAt) ? { submittedAt } : {}),
       ...(rate === undefined ? {} : { rate }),
@@ -405,6 +431,11 @@ export function readTaskMessage(data: Uint8Array): ReadTaskMessage {
       ...(isObject(summary) ? { summary: summary as unknown as SummaryHead } : {}),
     },
   };
+}
+
+/** They become part of the subjects that inputs are read from. */
+function areAttempts(value: unknown): value is Record<string, number> {
+  return isObject(value) && Object.values(value).every((attempt) => isCount(attempt));
 }
 
 function isNamedFailure(value: unknown): value is NamedFailure {
@@ -457,9 +488,27 @@ export function writeStatus(status: RunStatus): Uint8Array {
 }
 
 export function readStatus(data: Uint8Array): RunStatus | undefined {
-  const { v, ...status } = parseRecord(data) ?? {};
-  const ok = v === RECORD_VERSION && typeof status.id === "string" &&
-    typeof status.name === "string" && typeof status.state === "string" &&
-    isObject(status.counts) && isMoment(status.submittedAt);
-  return ok ? status as unknown as RunStatus : undefined;
+  const { v, id, name, state, counts, round, submittedAt, finishedAt, payload, parent } =
+    parseRecord(data) ?? {};
+  const read = readCounts(counts);
+  if (
+    v !== RECORD_VERSION || !isId(id) || typeof name !== "string" || !isWorkflowState(state) ||
+    read === undefined || !isCount(round) || !isMoment(submittedAt)
+  ) return undefined;
+  const { id: parentId, node } = isObject(parent) ? parent : {};
+  return {
+    id,
+    name,
+    state,
+    counts: read,
+    round,
+    submittedAt,
+    ...(isMoment(finishedAt) ? { finishedAt } : {}),
+    ...(payload === undefined ? {} : { payload }),
+    ...(isId(parentId) && isCount(node) ? { parent: { id: parentId, node } } : {}),
+  };
+}
+
+function isWorkflowState(value: unknown): value is WorkflowState {
+  return isFinalState(value) || value === "INITIAL" || value === "RUNNING" || value === "PAUSED";
 }

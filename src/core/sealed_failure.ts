@@ -1,5 +1,6 @@
 /** A failure's record when there is a codec: message and stack are sealed; name and `fatal`, which decide whether it is retried, are not. */
 import type { RecordedFailure } from "./errors.ts";
+import { quote } from "./ids.ts";
 import { parseRecord, readFailure } from "./records.ts";
 import { type Codec, isSealed, sealJson, unseal } from "./sealing.ts";
 
@@ -33,7 +34,7 @@ export async function unsealFailure(
   const lines = await unseal(codec, stack);
   return {
     ...known,
-    message: String(text),
+    message: typeof text === "string" ? text : quote(text),
     ...(typeof lines === "string" ? { stack: lines } : {}),
   };
 }

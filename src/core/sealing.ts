@@ -34,7 +34,10 @@ export async function unsealBytes(codec: Codec | undefined, json: Uint8Array): P
   const text = decoder.decode(json);
   if (!mayBeSealed(json)) return text;
   const value = JSON.parse(text);
-  return isSealed(value) ? await unsealJson(codec, value) : text;
+  if (!isSealed(value)) return text;
+  const unsealed = await unsealJson(codec, value);
+  parseUnsealed(unsealed);
+  return unsealed;
 }
 
 /** Whether this JSON begins as sealed values, written here, do. */
@@ -81,8 +84,10 @@ export async function unsealJson(codec: Codec | undefined, sealed: Sealed): Prom
 
 /** The value itself, whether it was sealed or not. @throws {CodecError} */
 export async function unseal(codec: Codec | undefined, value: unknown): Promise<unknown> {
-  if (!isSealed(value)) return value;
-  const json = await unsealJson(codec, value);
+  return isSealed(value) ? parseUnsealed(await unsealJson(codec, value)) : value;
+}
+
+function parseUnsealed(json: string): unknown {
   try {
     return JSON.parse(json);
   } catch (cause) {

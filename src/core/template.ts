@@ -95,7 +95,7 @@ function nodesOnly(items: readonly Value[]): number[] | undefined {
 export function inputNodes(inputs: readonly Input[], limit: number): number[] | undefined {
   const all: number[] = [];
   for (const input of inputs) {
-    if (typeof input !== "object" || input === null || !Array.isArray(input.at)) return undefined;
+    if (typeof input !== "object" || input === null || !isPath(input.at)) return undefined;
     const nodes = "node" in input
       ? [input.node]
       : "nodes" in input
@@ -108,6 +108,12 @@ export function inputNodes(inputs: readonly Input[], limit: number): number[] | 
     for (const node of nodes) all.push(node);
   }
   return all;
+}
+
+/** Anything else would be taken for the text it amounts to. */
+function isPath(value: unknown): value is Path {
+  return Array.isArray(value) &&
+    value.every((step) => typeof step === "string" || typeof step === "number");
 }
 
 /** The nodes whose failures a template needs. */

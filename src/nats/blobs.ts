@@ -84,16 +84,19 @@ export class NatsBlobs implements Blobs {
     if (description === undefined) return "gone";
     const { size, digest } = parseRecord(description.data) ?? {};
     if (!isCount(size, MOST_BYTES)) return "damaged";
-    const whole = new Uint8Array(size);
+    const chunks: Uint8Array[] = [];
     const subject = this.#chunksOf(name);
-    for (let at = 0, seq = 1; at < size;) {
+    for (let left = size, seq = 1; left > 0;) {
       const chunk = await this.#message({ next_by_subj: subject, seq });
       if (chunk === undefined) return "gone";
-      if (at + chunk.data.length > size) return "damaged";
-      whole.set(chunk.data, at);
-      at += chunk.data.length;
+      if (chunk.data.length > left) return "damaged";
+      chunks.push(chunk.data);
+      left -= chunk.data.length;
       seq = chunk.seq + 1;
     }
+    // Not before all of it is here: a description may claim any size.
+    const whole = new Uint8Array(size);
+    chunks.reduce((at, chunk) => (whole.set(chunk, at), at + chunk.length), 0);
     return await digestOf(whole) === digest ? whole : "damaged";
   }
 

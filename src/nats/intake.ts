@@ -7,6 +7,7 @@ import { createInbox, type Msg, type NatsConnection, type Subscription } from "@
 import type { Cancel, Clock, Delivery, Intake, Log } from "../ports.ts";
 import { translate } from "./errors.ts";
 import { inboxPrefix } from "./requests.ts";
+import type { Stall } from "./stall.ts";
 
 export interface IntakeOptions {
   readonly stream: string;
@@ -14,6 +15,12 @@ export interface IntakeOptions {
   readonly onMessage: (msg: Msg) => void;
   /** The consumer is not there (any more): make it again. */
   readonly restore: () => Promise<void>;
+  /** Why it hands nothing out. Asked for now and then while nothing comes. */
+  readonly inspect?: () => Promise<Stall>;
+  /** Deletes it, so that it is made again: its messages are then handed out anew. */
+  readonly remove?: () => Promise<unknown>;
+  /** How long nothing may come, although asked for, before it is inspected. @default 10 s */
+  readonly doubtMs?: number;
   /** So many were asked for and did not come in time. Default: they are asked for again. */
   readonly onUnused?: (count: number) => void;
 }
@@ -22,11 +29,16 @@ export interface IntakeOptions {
 const EXPIRES_MS = 5_000;
 const HEARTBEAT_MS = 1_000;
 const RETRY_MS = 250;
+const DOUBT_MS = 10_000;
+/** What was in order is inspected less and less often, down to this. */
+const LONGEST_DOUBT_MS = 60_000;
 /** A server that is away must not keep anybody from stopping. */
 const DRAIN_MS = 1_000;
 const NANOS = 1_000_000;
 const ACK = new TextEncoder().encode("+ACK");
 const IN_PROGRESS = new TextEncoder().encode("+WPI");
+
+const IN_ORDER: Stall = { is: "none" };
 
 export class PullIntake implements Intake {
   readonly #nc: NatsConnection;
@@ -43,6 +55,12 @@ export class PullIntake implements Intake {
   /** Asked for by us, not yet delivered. */
   #outstanding = 0;
   #heardAt: number;
+  /** When it was inspected last, or handed something out. */
+  #trustedAt: number;
+  #doubtMs: number;
+  /** What it was found to be last, if it was not in order. */
+  #stall: Stall = IN_ORDER;
+  #isFailing = false;
   #closed = false;
   #next = 0;
   #asking = false;
@@ -53,7 +71,8 @@ export class PullIntake implements Intake {
     this.#clock = clock;
     this.#log = log;
     this.#options = options;
-    this.#heardAt = clock.monotonic();
+    this.#heardAt = this.#trustedAt = clock.monotonic();
+    this.#doubtMs = options.doubtMs ?? DOUBT_MS;
     this.#inboxes = `${createInbox(inboxPrefix(nc))}.`;
     this.#subscription = this.#subscribe();
     this.#cancelWatch = clock.after(HEARTBEAT_MS, () => this.#watch());
@@ -137,6 +156,7 @@ export class PullIntake implements Intake {
     // A delivered message keeps its own subject; what arrives on the inbox's is about the request.
     if (!msg.subject.startsWith(this.#inboxes)) {
       if (this.#outstanding > 0) this.#outstanding--;
+      this.#trust();
       this.#handOut(msg);
       return this.#askIfWorthwhile();
     }
@@ -173,17 +193,106 @@ export class PullIntake implements Intake {
     if (this.#closed || this.#nc.isClosed()) return;
     try {
       await this.#options.restore();
+      this.#isFailing = false;
     } catch (error) {
-      this.#log("warn", `consumer ${this.#options.consumer} cannot be made again yet`, { error });
+      const level = this.#isFailing ? "debug" : "warn";
+      this.#isFailing = true;
+      this.#log(level, `consumer ${this.#options.consumer} cannot be made again yet`, { error });
     }
     this.#askSoon();
+  }
+
+  /** It hands out messages: nothing is wrong with it. */
+  #trust(): void {
+    this.#trustedAt = this.#heardAt;
+    this.#doubtMs = this.#options.doubtMs ?? DOUBT_MS;
+    if (this.#stall !== IN_ORDER) this.#onStall(IN_ORDER);
+  }
+
+  async #inspect(inspect: () => Promise<Stall>): Promise<void> {
+    this.#trustedAt = this.#clock.monotonic();
+    try {
+      const stall = await inspect();
+      // Meanwhile something may have come.
+      if (!this.#closed && this.#outstanding > 0) this.#onStall(stall);
+    } catch (error) {
+      this.#log("debug", `consumer ${this.#options.consumer} cannot be inspected`, { error });
+    }
+  }
+
+  #onStall(stall: Stall): void {
+    const before = this.#stall;
+    this.#stall = stall;
+    if (stall.is === "none") this.#doubtMs = Math.min(2 * this.#doubtMs, LONGEST_DOUBT_MS);
+    const { consumer } = this.#options;
+    const isNew = before.is !== stall.is;
+    switch (stall.is) {
+      case "none":
+        // What was only waiting may have been handed to others.
+        if (before.is === "changed" || before.is === "paused") {
+          this.#log("info", `consumer ${consumer} is in order again`);
+        }
+        break;
+      case "missing":
+        this.#log("warn", `consumer ${consumer} is gone, and is made again`);
+        void this.#restore();
+        break;
+      case "changed":
+        if (isNew) {
+          const { message, hint } = stall.error;
+          this.#log("error", `nothing comes from consumer ${consumer}: ${message}. ${hint}`, {
+            error: stall.error,
+          });
+        }
+        break;
+      case "paused":
+        if (isNew) {
+          const seconds = Math.ceil(stall.forMs / 1_000);
+          this.#log("warn", `somebody paused consumer ${consumer}, for another ${seconds} s`);
+        }
+        break;
+      case "waiting":
+      case "skipping":
+        // Once is nothing: it may be handed out this moment. Meanwhile nobody got anything.
+        if (before.is !== stall.is || before.delivered !== stall.delivered) {
+          this.#trustedAt -= this.#doubtMs - HEARTBEAT_MS;
+        } else if (stall.is === "waiting") {
+          this.#log(
+            "warn",
+            `consumer ${consumer} has ${stall.messages} messages and hands none out: asking again`,
+          );
+          this.restart();
+        } else void this.#remake(stall.messages);
+        break;
+      default:
+        stall satisfies never;
+    }
+  }
+
+  /** What was handed out and has no answer yet comes again, too: that does no harm. */
+  async #remake(messages: number): Promise<void> {
+    const { consumer, remove } = this.#options;
+    this.#log("warn", `consumer ${consumer} has passed over ${messages} messages: it is made anew`);
+    try {
+      await remove?.();
+    } catch (error) {
+      this.#log("error", `consumer ${consumer} cannot be deleted: do so, and it is made anew`, {
+        error,
+      });
+    }
   }
 
   #watch(): void {
     if (this.#closed || this.#nc.isClosed()) return;
     this.#cancelWatch = this.#clock.after(HEARTBEAT_MS, () => this.#watch());
-    const silentMs = this.#clock.monotonic() - this.#heardAt;
-    if (this.#outstanding === 0 || silentMs < 3 * HEARTBEAT_MS) return;
+    const now = this.#clock.monotonic();
+    const silentMs = now - this.#heardAt;
+    const { inspect } = this.#options;
+    if (this.#outstanding === 0) return;
+    if (inspect !== undefined && now - this.#trustedAt >= this.#doubtMs) {
+      void this.#inspect(inspect);
+    }
+    if (silentMs < 3 * HEARTBEAT_MS) return;
     this.#log(
       "debug",
       `no heartbeat from ${this.#options.consumer} for ${Math.round(silentMs)} ms: asking again`,

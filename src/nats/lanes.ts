@@ -21,6 +21,7 @@ import type { Msg, NatsConnection, Subscription } from "@nats-io/nats-core";
 import { laneKind, urgencyOf } from "../core/lanes.ts";
 import type { Cancel, Clock, Intake, Log, TaskAddress, TaskDelivery } from "../ports.ts";
 import { Acknowledging, PullIntake } from "./intake.ts";
+import type { Stall } from "./stall.ts";
 import { isLane, type Lane, laneConsumer, type Names, parseTaskSubject } from "./names.ts";
 
 /** How long a lane that delivers nothing may keep less urgent ones waiting: other workers may have emptied it. */
@@ -102,6 +103,8 @@ export interface LanesOptions {
   readonly listLanes: () => Promise<Lane[]>;
   readonly lookAtLane: (lane: Lane) => Promise<Lane>;
   readonly restoreLane: (lane: Lane) => Promise<void>;
+  readonly inspectLane: (lane: Lane) => Promise<Stall>;
+  readonly removeLane: (lane: Lane) => Promise<unknown>;
   readonly onTask: (task: TaskDelivery) => void;
 }
 
@@ -376,11 +379,13 @@ export class Lanes implements Intake {
     onMessage: (msg: Msg) => void,
     onUnused: (count: number) => void,
   ): PullIntake {
-    const { names, restoreLane } = this.#options;
+    const { names, restoreLane, inspectLane, removeLane } = this.#options;
     return new PullIntake(this.#nc, this.#clock, this.#log, {
       stream: names.tasksStream,
       consumer,
       restore: () => restoreLane(lane),
+      inspect: () => inspectLane(lane),
+      remove: () => removeLane(lane),
       onMessage,
       onUnused,
     });

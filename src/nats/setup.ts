@@ -141,17 +141,21 @@ export async function ensureStream(
   });
 }
 
-/** @throws {ConfigMismatchError} naming the first field that differs. */
+/**
+ * @returns whether it had to be made.
+ * @throws {ConfigMismatchError} naming the first field that differs.
+ */
 export async function ensureConsumer(
   jsm: JetStreamManager,
   stream: string,
   wanted: Wanted<ConsumerConfig>,
-): Promise<void> {
+): Promise<boolean> {
   const name = wanted.durable_name!;
   try {
     const actual = await existing(() => jsm.consumers.info(stream, name), CODE.consumerNotFound);
     const { config } = actual ?? await jsm.consumers.add(stream, wanted);
     compareConsumer(stream, wanted, config);
+    return actual === undefined;
   } catch (error) {
     throw translate(`set up consumer ${name}`, error);
   }
@@ -198,7 +202,8 @@ async function addOrGet(
   }
 }
 
-function compareConsumer(
+/** @throws {ConfigMismatchError} naming the first field that differs. */
+export function compareConsumer(
   stream: string,
   wanted: Wanted<ConsumerConfig>,
   actual: ConsumerConfig,

@@ -9,6 +9,7 @@
  * (`has`), its lane is made again.
  */
 import type { ConsumerConfig, ConsumerInfo } from "@nats-io/jetstream";
+import { ConfigMismatchError } from "../core/errors.ts";
 import { DEFAULT_PRIORITY, isLimited, laneFor } from "../core/lanes.ts";
 import type { Intake, TakeOptions, TaskAddress, TaskDelivery, Tasks } from "../ports.ts";
 import { CODE, translate } from "./errors.ts";
@@ -23,8 +24,9 @@ import {
 } from "./names.ts";
 import { ensureConsumer, ensureLimitedConsumer, laneConfig } from "./setup.ts";
 import type { Link } from "./link.ts";
+import { lookForStall, type Stall } from "./stall.ts";
 
-/** Another process may have changed the limit of a lane: how long this one trusts what it knows. */
+/** Others may change the limit of a lane, or delete its consumer: how long this process trusts what it knows. */
 const LOOK_AGAIN_MS = 10_000;
 /** How often workers look for lanes nobody told them of. */
 const LOOK_FOR_LANES_MS = 30_000;
@@ -94,9 +96,7 @@ export class NatsTasks implements Tasks {
 
   async has(address: TaskAddress, most?: number): Promise<boolean> {
     const { queue, lane } = address;
-    if (isLimited(lane)) {
-      await this.#openLane(most === undefined ? { queue, lane } : { queue, lane, most }, KEEP);
-    }
+    await this.#openLane(most === undefined ? { queue, lane } : { queue, lane, most }, KEEP);
     const { error } = await this.#link.requests.json<
       { error?: { err_code?: number; description?: string } }
     >(
@@ -136,6 +136,9 @@ export class NatsTasks implements Tasks {
       listLanes: () => this.#listLanes(queues),
       lookAtLane: (lane) => this.#lookAtLane(lane),
       restoreLane: async (lane) => void await this.#ensureLane(lane, { mayChange: false }),
+      inspectLane: (lane) => this.#inspectLane(lane),
+      removeLane: ({ queue, lane }) =>
+        this.#link.jsm.consumers.delete(this.#names.tasksStream, laneConsumer(queue, lane)),
       onTask,
     });
     await lanes.open();
@@ -144,7 +147,9 @@ export class NatsTasks implements Tasks {
 
   #isOpen({ queue, lane, most }: Lane, { mayChange }: Opening): boolean {
     const open = this.#open.get(laneConsumer(queue, lane));
-    if (open === undefined || !isLimited(lane)) return open !== undefined;
+    if (open === undefined) return false;
+    // The lane of a priority is looked at when its messages are looked after.
+    if (mayChange && !isLimited(lane)) return true;
     if (mayChange && open.most !== most) return false;
     return this.#link.clock.monotonic() - open.at < LOOK_AGAIN_MS;
   }
@@ -157,6 +162,12 @@ export class NatsTasks implements Tasks {
     let opening = this.#opening.get(key);
     if (opening === undefined) {
       opening = this.#ensureLane(lane, how)
+        .catch((error) => {
+          // Tasks still flow through it: whoever opens it to queue or to take refuses it, and the doctor tells.
+          if (how.mayChange || !(error instanceof ConfigMismatchError)) throw error;
+          this.#link.log("warn", error.message);
+          return { isNews: false, most: lane.most };
+        })
         .then(({ isNews, most }) => {
           this.#remember(name, most);
           if (how.tell && isNews) this.#tell(lane);
@@ -182,6 +193,7 @@ export class NatsTasks implements Tasks {
     this.#link.nc.publish(`${this.#link.names.eventPrefix}lane.${queue}`, lane);
   }
 
+  /** @returns whether its consumer was made, or has another limit now. */
   async #ensureLane(
     lane: Lane,
     { mayChange }: Pick<Opening, "mayChange">,
@@ -189,8 +201,9 @@ export class NatsTasks implements Tasks {
     const { jsm, names, log, patience } = this.#link;
     const config = laneConfig(names, lane, this.leaseMs);
     if (!isLimited(lane.lane)) {
-      await ensureConsumer(jsm, names.tasksStream, config);
-      return { isNews: true, most: undefined };
+      const isKnown = this.#open.has(laneConsumer(lane.queue, lane.lane));
+      const isNew = await ensureConsumer(jsm, names.tasksStream, config);
+      return { isNews: isNew || !isKnown, most: undefined };
     }
     const { was, is, isUnasked } = await patience.with(
       `open lane ${lane.lane} of queue ${lane.queue}`,
@@ -202,6 +215,14 @@ export class NatsTasks implements Tasks {
       log("info", `the limit of lane ${name} of queue ${queue} is ${to} now; was ${from}`);
     }
     return { isNews: isUnasked || is !== was, most: is >= 1 ? is : undefined };
+  }
+
+  #inspectLane(lane: Lane): Promise<Stall> {
+    const { jsm, names } = this.#link;
+    const { max_ack_pending, ...config } = laneConfig(names, lane, this.leaseMs);
+    // Whoever queues into a limited lane changes its limit.
+    const wanted = isLimited(lane.lane) ? config : { ...config, max_ack_pending };
+    return lookForStall(jsm, names.tasksStream, wanted);
   }
 
   async #listLanes(queues: readonly string[]): Promise<Lane[]> {

@@ -6,6 +6,7 @@ import type { Clock, Intake, TickDelivery, Ticks } from "../ports.ts";
 import { Acknowledging, PullIntake } from "./intake.ts";
 import { ensureConsumer, tickConsumerConfig } from "./setup.ts";
 import type { Link } from "./link.ts";
+import { lookForStall } from "./stall.ts";
 
 /** More than about a hundred delayed naks a second starve redelivery on the server; bursts do not. */
 const GIVE_BACK_EVERY_MS = 50;
@@ -38,16 +39,15 @@ export class NatsTicks implements Ticks {
 
   take(onTick: (tick: TickDelivery) => void): Promise<Intake> {
     const { ticksStream, tickConsumer, tickPrefix } = this.#link.names;
+    const { jsm, names } = this.#link;
+    const config = tickConsumerConfig(names, this.leaseMs);
     const burst = new Burst(this.#link.clock);
     const intake = new PullIntake(this.#link.nc, this.#link.clock, this.#link.log, {
       stream: ticksStream,
       consumer: tickConsumer,
-      restore: () =>
-        ensureConsumer(
-          this.#link.jsm,
-          ticksStream,
-          tickConsumerConfig(this.#link.names, this.leaseMs),
-        ),
+      restore: async () => void await ensureConsumer(jsm, ticksStream, config),
+      inspect: () => lookForStall(jsm, ticksStream, config),
+      remove: () => jsm.consumers.delete(ticksStream, tickConsumer),
       onMessage: (msg) => {
         const workflow = msg.subject.slice(tickPrefix.length);
         const tick = new NatsTickDelivery(this.#link.nc, msg, workflow, burst);

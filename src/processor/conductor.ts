@@ -508,6 +508,14 @@ export class Conductor {
 
   #send(node: number, attempt: number, expiresAt: number | undefined): void {
     const message = this.#messages.write(node, attempt, this.#scheduler, expiresAt);
+    if (message === undefined) {
+      const failure = {
+        name: "BadMessageError",
+        message: "its signature cannot be read",
+        fatal: true,
+      };
+      return this.#follow(this.#recordFailure(node, attempt, failure));
+    }
     const address = this.#routes.addressOf(node, attempt);
     const { lane } = address;
     this.#inFlight.add(node, { attempt, lane, at: this.#ports.clock.monotonic(), expiresAt });

@@ -8,6 +8,7 @@ import { definitionKey, expansionKey, outcomeKey } from "../core/keys.ts";
 import { writeExpansion } from "../core/records.ts";
 import type { Child } from "../core/scheduler.ts";
 import type { Ports } from "../ports.ts";
+import { isChildOf } from "../runs/children.ts";
 import { recordControlOnce } from "../runs/control.ts";
 import { lastEnd } from "../runs/end.ts";
 import { recordOutcome } from "./outcome.ts";
@@ -45,7 +46,7 @@ export class Family {
     { node, attempt, child }: { node: number; attempt: number; child: string },
   ): Promise<boolean> {
     const { facts, clock } = this.#ports;
-    if (await facts.read(definitionKey(child)) === undefined) return false;
+    if (!await isChildOf(facts, child, this.#workflow)) return false;
     await this.#ask(child, { is: "retry", attempt }, `retry-${node}-${attempt}`);
     const record = writeExpansion({ child, at: clock.now() });
     await facts.create(expansionKey(this.#workflow, node, attempt), record);
@@ -82,8 +83,8 @@ export class Family {
   ): Promise<void> {
     const id = `${this.#workflow}:${what}`;
     if (this.#asked.has(`${child} ${id}`)) return;
-    // A child that was removed, or is not written yet, is asked nothing.
-    if (await this.#ports.facts.read(definitionKey(child)) === undefined) return;
+    // A child that was removed, or is not written yet, is asked nothing; nor is somebody else's run.
+    if (!await isChildOf(this.#ports.facts, child, this.#workflow)) return;
     await recordControlOnce(this.#ports, child, control, id);
     this.#asked.add(`${child} ${id}`);
   }

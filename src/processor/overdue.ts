@@ -2,9 +2,11 @@
  * What a processor does about attempts whose worker does not: one that stands still (a handler that blocks its process, a
  * machine that is gone with nobody to take over) cannot record that time is up. Decides only.
  */
-import type { Definition, SignatureRecord } from "../core/definition.ts";
+import type { Definition } from "../core/definition.ts";
 import type { RecordedFailure } from "../core/errors.ts";
 import { expiredFailure } from "../core/fact.ts";
+import { isCount } from "../core/limits.ts";
+import { parseRecord } from "../core/records.ts";
 
 /** Workers are given so long to say it themselves. */
 const GRACE_MS = 5_000;
@@ -45,7 +47,7 @@ export function lookAt(expiresAt: number): number {
 
 /** How long an attempt of the node may run. Only a signature that may say so is looked into. */
 export function timeoutOf({ signatures }: Definition, node: number): number | undefined {
-  const text = signatures.text(node);
-  if (!text.includes('"timeoutMs":')) return undefined;
-  return (JSON.parse(text) as SignatureRecord).timeoutMs;
+  if (!signatures.text(node).includes('"timeoutMs":')) return undefined;
+  const { timeoutMs } = parseRecord(signatures.bytes(node)) ?? {};
+  return isCount(timeoutMs) ? timeoutMs : undefined;
 }

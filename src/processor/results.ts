@@ -2,7 +2,7 @@
 import type { Definition } from "../core/definition.ts";
 
 /** A result larger than this is read by the worker. */
-const LARGEST_RESULT = 4_096;
+export const LARGEST_RESULT = 4_096;
 /** All results at hand for one workflow. */
 const LARGEST_TOTAL = 4_194_304;
 
@@ -14,9 +14,7 @@ export class Results {
 
   /** @param dependents how many nodes may ask for it. */
   keep(node: number, data: Uint8Array, dependents: number): void {
-    if (
-      dependents === 0 || data.length > LARGEST_RESULT || this.#total + data.length > LARGEST_TOTAL
-    ) return;
+    if (dependents === 0 || this.#total + data.length > LARGEST_TOTAL) return;
     if (this.#data.has(node)) return;
     // A copy: what arrives is part of a buffer with many other messages, which would all stay.
     this.#data.set(node, data.slice());

@@ -5,12 +5,13 @@ import { LIMITS } from "../core/limits.ts";
 import {
   type InlineResult,
   type MessageExtras,
+  parseRecord,
   writeTaskContext,
   writeTaskMessage,
 } from "../core/records.ts";
 import type { Scheduler } from "../core/scheduler.ts";
 import { failureNodes, type Input, inputNodes } from "../core/template.ts";
-import { Results } from "./results.ts";
+import { LARGEST_RESULT, Results } from "./results.ts";
 
 /** Messages carry at most so many bytes of inputs; the worker reads the rest. */
 const LARGEST_INLINE = 16_384;
@@ -18,7 +19,7 @@ const LARGEST_INLINE = 16_384;
 const INLINE_OVERHEAD = 12;
 
 const NULL = new TextEncoder().encode("null");
-const decoder = new TextDecoder();
+const strict = new TextDecoder("utf-8", { fatal: true });
 
 export class TaskMessages {
   readonly #definition: Definition;
@@ -43,6 +44,8 @@ export class TaskMessages {
   /** A node's result, for the dependents that take it. */
   keep(node: number, data: Uint8Array): void {
     if (node >= this.#definition.graph.size || !this.#isTaken(node)) return;
+    // It becomes part of messages as it is. The worker reads the others, and sees what they are.
+    if (data.length > LARGEST_RESULT || !isJson(data)) return;
     const { offsets } = this.#definition.graph.down;
     this.#results.keep(node, data, offsets[node + 1]! - offsets[node]!);
   }
@@ -57,25 +60,41 @@ export class TaskMessages {
     return false;
   }
 
-  /** The message of this attempt; after a node's first one its inputs are not kept for it any longer. */
-  write(node: number, attempt: number, scheduler: Scheduler, expiresAt?: number): Uint8Array {
+  /**
+   * The message of this attempt; after a node's first one its inputs are not kept for it any longer.
+   * @returns undefined when the node's signature cannot be read. Other signatures show it only where they are worked on.
+   */
+  write(
+    node: number,
+    attempt: number,
+    scheduler: Scheduler,
+    expiresAt?: number,
+  ): Uint8Array | undefined {
     const message = this.#write(node, scheduler, expiresAt);
     if (attempt === 1) this.#results.release(this.#definition, node);
     return message;
   }
 
-  #write(node: number, scheduler: Scheduler, expiresAt: number | undefined): Uint8Array {
+  #write(
+    node: number,
+    scheduler: Scheduler,
+    expiresAt: number | undefined,
+  ): Uint8Array | undefined {
     const signature = this.#definition.signatures.bytes(node);
     const { cleanup, limit } = policyOfNode(this.#definition, node);
     const context = cleanup === true ? this.#context.cleanup : this.#context.own;
     const inputs = inputsOf(signature);
+    const { size } = this.#definition.graph;
+    const needed = inputs && inputNodes(inputs, size);
+    if (inputs === undefined || needed === undefined) return undefined;
+    if (needed.some((upstream) => upstream >= size)) return undefined;
     const inline: InlineResult[] = [];
     const attempts: [number, number][] = [];
     let room = Math.min(
       LARGEST_INLINE,
       this.#maxRecord - signature.length - context.length,
     );
-    const upstreams = new Set(inputNodes(inputs, LIMITS.nodes));
+    const upstreams = new Set(needed);
     for (const upstream of upstreams) {
       // A skipped node has no record that a worker could read: its result is null, and always comes along.
       const isSkipped = scheduler.stateOf(upstream) !== "SUCCESS";
@@ -133,8 +152,18 @@ export class TaskMessages {
   }
 }
 
-/** Only when a signature has inputs is it looked into. */
-function inputsOf(signature: Uint8Array): readonly Input[] {
+function isJson(data: Uint8Array): boolean {
+  try {
+    JSON.parse(strict.decode(data));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Only when a signature has inputs is it looked into. Undefined: it says that it has, and is none. */
+function inputsOf(signature: Uint8Array): readonly Input[] | undefined {
   if (!hasInputs(signature)) return [];
-  return (JSON.parse(decoder.decode(signature)) as { inputs: readonly Input[] }).inputs;
+  const inputs = parseRecord(signature)?.["inputs"];
+  return Array.isArray(inputs) ? inputs : undefined;
 }

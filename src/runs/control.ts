@@ -1,6 +1,6 @@
 /** Writes control facts: what clients, and runs among each other, ask of a run. Each under the next free number. */
 import type { Control } from "../core/fact.ts";
-import { controlKey, controlsOf, parseKey } from "../core/keys.ts";
+import { controlKey, controlsOf } from "../core/keys.ts";
 import { readControl, writeControl } from "../core/records.ts";
 import type { Ports, Stored } from "../ports.ts";
 
@@ -16,7 +16,8 @@ export async function recordControl(
 ): Promise<Stored | undefined> {
   const { facts, ticks, clock } = ports;
   const record = writeControl({ id, at: clock.now(), control });
-  let n = lastNumber(await facts.keys(controlsOf(workflow)));
+  // Conductors look for the next one after as many as there are.
+  let n = (await facts.keys(controlsOf(workflow))).length;
   while (await facts.create(controlKey(workflow, ++n), record) === "exists") {
     // Ours after all, when only the answer was lost.
     const stored = await facts.read(controlKey(workflow, n));
@@ -36,11 +37,4 @@ export async function recordControlOnce(
   const known = await ports.facts.scan(controlsOf(workflow), { bodies: true });
   if (known.some(({ data }) => readControl(data)?.id === id)) return;
   await recordControl(ports, workflow, control, id);
-}
-
-function lastNumber(keys: readonly string[]): number {
-  return keys.reduce((last, key) => {
-    const parsed = parseKey(key);
-    return parsed?.is === "control" ? Math.max(last, parsed.n) : last;
-  }, 0);
 }

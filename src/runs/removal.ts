@@ -1,6 +1,7 @@
 /** Removes a run that is over, so that nothing of it is left. Whether it is over, the caller decides. */
 import { everythingOf, expansionsOf } from "../core/keys.ts";
 import { readExpansion } from "../core/records.ts";
+import { isChildOf } from "./children.ts";
 import type { Ports } from "../ports.ts";
 
 /**
@@ -11,7 +12,9 @@ export async function removeRun(ports: Ports, workflow: string): Promise<void> {
   const { facts, tasks, views, blobs } = ports;
   for (const key of await facts.keys(expansionsOf(workflow))) {
     const expansion = readExpansion((await facts.read(key))?.data ?? new Uint8Array());
-    if (expansion !== undefined) await removeRun(ports, expansion.child);
+    if (expansion !== undefined && await isChildOf(facts, expansion.child, workflow)) {
+      await removeRun(ports, expansion.child);
+    }
   }
   await tasks.withdraw(workflow);
   await Promise.all([

@@ -1,6 +1,6 @@
 /** Results of nodes and runs, read wherever they are: in an outcome, in a blob that it names, or in what another run gave. */
 import { decodeHead } from "../core/definition_codec.ts";
-import { CodecError, NotFoundError } from "../core/errors.ts";
+import { CodecError, InvalidWorkflowError, NotFoundError } from "../core/errors.ts";
 import { exactJson } from "../core/json.ts";
 import { definitionKey, endKey, outcomeKey, outcomesOf, parseKey } from "../core/keys.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -17,39 +17,67 @@ const SCAN_FROM = 2_000;
 
 /**
  * The result that an outcome stands for.
- * @throws {NotFoundError} when its blob is gone or damaged, {CodecError} when it cannot be unsealed, or when it is not there
+ * @param above the runs that it is read for: none of them can give it.
+ * @throws {NotFoundError} when its blob or run is gone or damaged, {CodecError} when it cannot be unsealed, or read at all
  */
-export async function resultOf(ports: Ports, outcome: Stored): Promise<unknown> {
-  const elsewhere = readOutcomeNote(outcome.note)?.elsewhere;
-  return elsewhere?.is === "run"
-    ? await outputOf(ports, elsewhere.run)
-    : parsed(outcome.key, await jsonOf(ports, outcome));
+export async function resultOf(
+  ports: Ports,
+  outcome: Stored,
+  above: readonly string[] = [],
+): Promise<unknown> {
+  const { key, note } = outcome;
+  const elsewhere = readOutcomeNote(note)?.elsewhere;
+  if (elsewhere?.is !== "run") return parseResult(key, await jsonOf(ports, outcome));
+  if (!above.includes(elsewhere.run)) return await outputOf(ports, elsewhere.run, above);
+  throw new UnreadableResultError(key, new Error(`run ${elsewhere.run} would give it to itself`));
 }
 
-function parsed(key: string, json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch (cause) {
-    throw new CodecError(`Cannot read the result ${key}: it is not JSON`, {
+/** What nobody can ever read: no key is missing, it is not JSON. */
+export class UnreadableResultError extends CodecError {
+  constructor(key: string, cause: unknown) {
+    super(`Cannot read the result ${key}: ${(cause as Error).message}`, {
       cause,
-      hint: "It was sealed with another codec or key, or was not written by this library.",
+      hint: "It was not written by this library, or is damaged. Submit the workflow again.",
     });
   }
 }
 
-/** The same as text: JSON, unless it was sealed with something else. */
+/** @throws {UnreadableResultError} */
+export function parseResult(key: string, json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch (cause) {
+    throw new UnreadableResultError(key, cause);
+  }
+}
+
+async function unsealed({ codec }: Ports, key: string, data: Uint8Array): Promise<string> {
+  try {
+    return await unsealBytes(codec, data);
+  } catch (cause) {
+    if (cause instanceof CodecError) throw cause;
+    throw new UnreadableResultError(key, cause);
+  }
+}
+
+/** The same as text: JSON, if it was written by this library. */
 export async function jsonOf(ports: Ports, outcome: Stored): Promise<string> {
   const elsewhere = readOutcomeNote(outcome.note)?.elsewhere;
+  const { key } = outcome;
   switch (elsewhere?.is) {
     case undefined:
-      return await unsealBytes(ports.codec, outcome.data);
+      return await unsealed(ports, key, outcome.data);
     case "run":
-      return exactJson(await outputOf(ports, elsewhere.run), "result");
+      try {
+        return exactJson(await outputOf(ports, elsewhere.run), "result");
+      } catch (cause) {
+        throw cause instanceof InvalidWorkflowError ? new UnreadableResultError(key, cause) : cause;
+      }
     case "blob": {
       const found = await ports.blobs.get(elsewhere.blob);
-      if (typeof found !== "string") return await unsealBytes(ports.codec, found);
+      if (typeof found !== "string") return await unsealed(ports, key, found);
       throw new NotFoundError(
-        `The result ${outcome.key} is recorded, but its data ${elsewhere.blob} is ${found}`,
+        `The result ${key} is recorded, but its data ${elsewhere.blob} is ${found}`,
         { hint: "Somebody removed or changed it. Submit the workflow again to make it anew." },
       );
     }
@@ -63,7 +91,11 @@ export function sizeOf({ note, data }: Stored): number {
 }
 
 /** What a finished run gives. */
-export async function outputOf(ports: Ports, run: string): Promise<unknown> {
+async function outputOf(
+  ports: Ports,
+  run: string,
+  above: readonly string[] = [],
+): Promise<unknown> {
   const { facts } = ports;
   const stored = await facts.readRecorded(definitionKey(run));
   if (stored === undefined) {
@@ -74,7 +106,7 @@ export async function outputOf(ports: Ports, run: string): Promise<unknown> {
   const head = decodeHead(stored.data);
   const output = head.output ??
     (await wholeDefinition(run, stored.data, (key) => facts.readRecorded(key))).output;
-  return fillFrom(ports, run, output);
+  return fillFrom(ports, run, output, above);
 }
 
 /** A template of a run, with its nodes' results; `null` for those without. */
@@ -82,9 +114,11 @@ export async function fillFrom(
   ports: Ports,
   run: string,
   { json, inputs }: Template,
+  above: readonly string[] = [],
 ): Promise<unknown> {
   const { facts, codec } = ports;
   const nodes = [...new Set(inputNodes(inputs, LIMITS.nodes))];
+  const runs = [...above, run];
   const results = new Map<number, unknown>();
   const latest = nodes.length >= SCAN_FROM ? await allSuccesses(facts, run) : undefined;
   // Only a later round can have replaced the success of a first attempt.
@@ -96,12 +130,16 @@ export async function fillFrom(
           ? isFirstRound && await firstSuccessOf(facts, run, node) ||
             await successOf(facts, run, node)
           : latest.get(node);
-        results.set(node, success === undefined ? null : await resultOf(ports, success));
+        results.set(node, success && await resultOf(ports, success, runs));
       }),
     );
   }
   const value = await unseal(codec, JSON.parse(json));
-  return fill(value, inputs, { resultOf: (node) => results.get(node) });
+  try {
+    return fill(value, inputs, { resultOf: (node) => results.get(node) ?? null });
+  } catch (cause) {
+    throw new UnreadableResultError(run, cause);
+  }
 }
 
 async function allSuccesses(facts: Facts, run: string): Promise<Map<number, Stored>> {

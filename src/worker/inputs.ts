@@ -6,7 +6,7 @@ import { PayloadTooLargeError } from "../core/errors.ts";
 import { outcomeKey } from "../core/keys.ts";
 import { readOutcomeNote, type TaskMessage } from "../core/records.ts";
 import type { Ports, Stored } from "../ports.ts";
-import { jsonOf, sizeOf } from "../runs/results.ts";
+import { jsonOf, parseResult, sizeOf, UnreadableResultError } from "../runs/results.ts";
 
 export interface InputLimits {
   /** Bytes of all that one task takes. */
@@ -21,7 +21,7 @@ const ENTRY_BYTES = 600;
 /** The results by node, or why there are none for this task ever. */
 export type Fetched =
   | { readonly is: "inputs"; readonly values: ReadonlyMap<number, unknown> }
-  | { readonly is: "tooLarge"; readonly error: PayloadTooLargeError };
+  | { readonly is: "never"; readonly error: PayloadTooLargeError | UnreadableResultError };
 
 export class Inputs {
   readonly #ports: Ports;
@@ -42,9 +42,8 @@ export class Inputs {
     missing: readonly number[],
   ): Promise<Fetched> {
     const nodes = [...new Set(missing)];
-    const inputs = nodes.map((node) =>
-      this.#input(outcomeKey(workflow, node, message.attempts[node] ?? 1), message.submittedAt)
-    );
+    const keys = nodes.map((node) => outcomeKey(workflow, node, message.attempts[node] ?? 1));
+    const inputs = keys.map((key) => this.#input(key, message.submittedAt));
     try {
       // Before blobs are read; and what other runs give is not known before.
       const stored = sum(await Promise.all(inputs.map((input) => input.size)));
@@ -52,8 +51,12 @@ export class Inputs {
       const texts = await Promise.all(inputs.map((input) => input.json()));
       const total = sum(texts.map((text) => text.length));
       if (total > this.#limits.maxInputs) return this.#tooLarge(total);
-      const values = new Map(nodes.map((node, i) => [node, JSON.parse(texts[i]!)]));
+      const values = new Map(nodes.map((node, i) => [node, parseResult(keys[i]!, texts[i]!)]));
       return { is: "inputs", values };
+    } catch (error) {
+      // Asking again, or asking another worker, would not help.
+      if (error instanceof UnreadableResultError) return { is: "never", error };
+      throw error;
     } finally {
       // What was not read to its end has no size to be kept by.
       for (const input of inputs) if (!input.isAsked) input.onGivenUp();
@@ -64,7 +67,7 @@ export class Inputs {
     const hint = "Take fewer or smaller results, or raise the worker's maxInputs.";
     const { maxInputs } = this.#limits;
     const error = new PayloadTooLargeError("What the task takes", total, maxInputs, hint);
-    return { is: "tooLarge", error };
+    return { is: "never", error };
   }
 
   /** @param submittedAt tells runs apart that had the same id one after the other; without it nothing is kept. */

@@ -9,7 +9,7 @@ import type { Ports } from "../ports.ts";
 import type { Inputs } from "./inputs.ts";
 import type { Verdict } from "./verdict.ts";
 
-/** "failed": it takes more than this worker lets it. */
+/** "failed": it takes more than this worker lets it, or what nobody can read. */
 export async function fetchSources(
   { facts, codec }: Ports,
   inputs: Inputs,
@@ -24,7 +24,7 @@ export async function fetchSources(
       failures.set(node, { node: label, attempt, name: failure.name, message: failure.message });
     }),
   ]);
-  if (fetched.is === "tooLarge") {
+  if (fetched.is === "never") {
     return { is: "failed", failure: { ...failureOf(fetched.error), fatal: true } };
   }
   const { values } = fetched;

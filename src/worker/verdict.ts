@@ -1,7 +1,8 @@
 /** What to do with a task message, decided from the message alone. Nothing is done here. */
+import type { Calls } from "../core/canvas.ts";
 import type { SignatureRecord } from "../core/definition.ts";
 import type { RecordedFailure } from "../core/errors.ts";
-import { LIMITS } from "../core/limits.ts";
+import { isCount, LIMITS } from "../core/limits.ts";
 import { readTaskMessage, type TaskMessage } from "../core/records.ts";
 import { isSealed } from "../core/sealing.ts";
 import type { StandardSchema } from "../core/standard_schema.ts";
@@ -61,10 +62,7 @@ export function judge(
   const signature = message.signature as unknown as SignatureRecord;
   const inputs = signature.inputs ?? [];
   const needed = Array.isArray(inputs) ? inputNodes(inputs, LIMITS.nodes) : undefined;
-  if (
-    typeof signature.task !== "string" || needed === undefined ||
-    !(Array.isArray(signature.args) || isSealed(signature.args))
-  ) {
+  if (needed === undefined || !isSound(signature)) {
     return fail(
       address,
       "BadMessageError",
@@ -85,6 +83,19 @@ export function judge(
   const missing = needed.filter((node) => !Object.hasOwn(message.results, node));
   const isTimed = signature.timeoutMs !== undefined || message.expiresAt !== undefined;
   return { is: "run", address, handler, signature, message, missing, isTimed };
+}
+
+const CALLS: readonly unknown[] = [undefined, "once", "map", "starmap"] satisfies (
+  | Calls
+  | undefined
+)[];
+
+/** Whether a signature says what a worker goes by; its inputs apart. */
+function isSound({ task, args, calls, timeoutMs, softTimeoutMs }: SignatureRecord): boolean {
+  return typeof task === "string" && (Array.isArray(args) || isSealed(args)) &&
+    CALLS.includes(calls) &&
+    (timeoutMs === undefined || isCount(timeoutMs) && timeoutMs > 0) &&
+    (softTimeoutMs === undefined || isCount(softTimeoutMs) && softTimeoutMs > 0);
 }
 
 function fail(address: TaskAddress, name: string, message: string, keep = false): Verdict {

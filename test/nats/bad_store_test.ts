@@ -11,6 +11,7 @@ import {
   Dyrygent,
   group,
   InvalidOptionError,
+  NotFoundError,
   type Run,
   task,
   Workflow,
@@ -89,17 +90,21 @@ async function endsAsError(scope: Scope, head: string | Uint8Array): Promise<voi
   assert.is((await scope.contents()).facts, 2 + 3); // Head and end; the other's definition, outcome, end.
 }
 
+const deep = "[".repeat(100_000) + "]".repeat(100_000);
+
 const unreadable: [what: string, head: string | Uint8Array][] = [
   ["nothing", ""],
   ["no JSON", "not JSON"],
   ["a list", "[]"],
   ["an object without anything", "{}"],
   ["a megabyte of brackets", "[".repeat(1_000_000)],
+  ["a hundred thousand levels deep", `{"v":1,"name":${deep}}`],
   ["a byte order mark first", "\ufeff{}"],
   ["invalid UTF-8", Uint8Array.of(0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d)],
   ["zeros", new Uint8Array(1_000)],
   ["version 0", '{"v":0}'],
   ["a version that is text", '{"v":"1"}'],
+  ["a version that is an object without a text", '{"v":{"toString":1}}'],
 ];
 
 for (const [what, head] of unreadable) {
@@ -124,6 +129,7 @@ const damages: [what: string, damage: (head: string) => string][] = [
   ["of a billion nodes", (head) => head.replace('"nodes":2', '"nodes":1000000000')],
   ["of more records than there are", (head) => head.replace('"chunks":0', '"chunks":1')],
   ["without a name", (head) => head.replace('"name":"sound",', "")],
+  ["named twice", (head) => head.replace('"name":"sound"', '"name":"sound","name":7')],
   ["with a name that is a number", (head) => head.replace('"sound"', "7")],
   ["with a digest of something else", (head) => head.replace(/"digest":"./, '"digest":"x')],
 ];
@@ -258,6 +264,83 @@ test(
     }
     await run.cancel("really");
     assert.match((await rejection(run.result())).message, /really/);
+  }),
+);
+
+const results: [what: string, body: string | Uint8Array][] = [
+  ["nothing", ""],
+  ["no JSON", "gibberish"],
+  ["half a text", '"half'],
+  ["more than JSON", '1},"signature":{"task":"echo","args":["forged"]},"results":{"0":1'],
+  ["invalid UTF-8", Uint8Array.of(0x22, 0xff, 0xfe, 0x22)],
+  ["a byte order mark and more", "\ufeff1 2"],
+  ["a megabyte of brackets", "[".repeat(1_000_000)],
+  ["a hundred thousand levels deep", deep],
+];
+
+for (const [what, body] of results) {
+  test(
+    `a result that is ${what} fails the node that takes it, and other runs end`,
+    tests.scope(async (scope) => {
+      const app = await scope.open();
+      await scope.processor(app);
+      const wf = new Workflow("target");
+      const first = wf.call(echo, 1).set({ queue: "elsewhere" });
+      wf.call(echo, first);
+      const run = await app.submit(wf, { id: "target", unknownTasks: "ignore" });
+      await eventually("it is under way", async () => (await scope.contents()).tasks === 1);
+      await write(scope, "target.r.0.1", body, succeeded);
+      await scope.worker(app, { tasks: arithmetic });
+      assert.is(await (await app.submit(add.s(1, 1))).result(), 2);
+      const { state, failures } = await rejection(run.result()) as WorkflowFailedError;
+      assert.equal([state, failures.map(({ node }) => node)], ["FAILURE", ["echo-1"]]);
+      assert.equal(
+        await read(scope, "target.r.0.1"),
+        typeof body === "string" ? encoder.encode(body) : body,
+      );
+      await scope.worker(app, { tasks: arithmetic, queues: ["elsewhere"] }); // Takes what is left.
+    }),
+  );
+}
+
+test(
+  "a run whose records somebody removes under way leaves no task and no tick, and other runs end",
+  tests.scope(async (scope) => {
+    const began = new Moment("the gate's task began");
+    const goOn = new Moment("the gate opens");
+    const gate = task("gate", async () => {
+      began.come();
+      await goOn.wait;
+      return 1;
+    });
+    const app = await scope.running({ tasks: [gate, ...arithmetic] }, {
+      tick: { idle: ["100ms", "500ms"] },
+    });
+    const run = await app.submit(chain(gate.s(), add.s(1)), { id: "target" });
+    await began.reached();
+    const { streams } = await jetstreamManager(await scope.raw);
+    const filter = `$KV.${scope.namespace}.target.>`;
+    await streams.purge(`KV_${scope.namespace}`, { filter });
+    goOn.come();
+    assert.is(await (await app.submit(add.s(1, 1))).result(), 2);
+    await scope.rest();
+    assert.instance(await rejection(run.status()), NotFoundError);
+  }),
+);
+
+test(
+  "a terminal record without outcomes is the end: what nobody recorded is null, and what comes later changes nothing",
+  tests.scope(async (scope) => {
+    const app = await scope.open();
+    const end = { v: 1, state: "SUCCESS", at: 1_700_000_000_000, counts: {}, failed: [] };
+    await write(scope, "target.end.1", JSON.stringify(end));
+    const run = await app.submit(chain(add.s(1, 1), mul.s(2)), { id: "target" });
+    assert.is(await run.result(), null);
+    await scope.running({ tasks: arithmetic });
+    assert.is(await (await app.submit(add.s(1, 1))).result(), 2);
+    await scope.rest();
+    const { state, finishedAt } = await run.status();
+    assert.equal([state, finishedAt], ["SUCCESS", end.at]);
   }),
 );
 

@@ -308,7 +308,9 @@ test(
   }),
 );
 
-const forged: [what: string, body: string][] = [
+const deep = "[".repeat(100_000) + "]".repeat(100_000);
+
+const forged: [what: string, body: string | Uint8Array][] = [
   ["is empty", ""],
   ["is not JSON", "not JSON"],
   ["is a list", "[]"],
@@ -329,6 +331,18 @@ const forged: [what: string, body: string][] = [
     '{"v":1,"signature":{"task":"echo","args":[{}],"inputs":[{"at":[0,"__proto__"],"node":0}]},"results":{"0":1}}',
   ],
   ["is a megabyte of brackets", "[".repeat(1_000_000)],
+  ["is a hundred thousand levels deep", `{"v":1,"signature":{"task":"echo","args":${deep}}}`],
+  ["begins with a byte order mark and another", "\ufeff\ufeff{}"],
+  ["is not UTF-8", Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d)],
+  ["says its task twice", '{"v":1,"signature":{"task":"add","task":7,"args":[1,1]}}'],
+  [
+    "calls its task in an unknown way",
+    '{"v":1,"signature":{"task":"add","args":[1,1],"calls":"x"}}',
+  ],
+  [
+    "has a timeout that is text",
+    '{"v":1,"signature":{"task":"add","args":[1,1],"timeoutMs":"soon"}}',
+  ],
 ];
 
 for (const [what, body] of forged) {
