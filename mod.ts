@@ -75,6 +75,8 @@ export type { Processor, RunOnceReport } from "./src/processor/processor.ts";
 export type { ProcessorOptions } from "./src/processor/options.ts";
 export type { ProcessorEvents } from "./src/processor/hooks.ts";
 export type { AttemptStatus, ControlAnswer, NodeReference, Run } from "./src/client/run.ts";
+export type { AuditOptions, AuditReport } from "./src/client/audit.ts";
+export type { AuditFinding, Invariant } from "./src/core/audit.ts";
 export type { RunEvent } from "./src/client/watch.ts";
 export type { Schedule, ScheduleOptions } from "./src/client/schedules.ts";
 export type { ListOptions } from "./src/client/list.ts";

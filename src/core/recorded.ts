@@ -37,6 +37,20 @@ export function factOf({ key, note, data }: Recorded): Fact | undefined {
   return undefined;
 }
 
+/** Whether a record's body says something to the scheduler, which its key and its note do not. */
+export function saysMoreInBody({ key, note }: Omit<Recorded, "data">): boolean {
+  switch (parseKey(key)?.is) {
+    case "outcome":
+      return readOutcomeNote(note)?.is === "failed";
+    case "expansion":
+    case "control":
+    case "end":
+      return true;
+    default:
+      return false;
+  }
+}
+
 /**
  * The definition that `head` begins.
  * @param read gives the other records.

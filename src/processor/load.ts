@@ -2,9 +2,8 @@
 import type { Definition } from "../core/definition.ts";
 import { DEFINITION_VERSION, versionOf } from "../core/definition_codec.ts";
 import { type DyrygentError, InvalidWorkflowError } from "../core/errors.ts";
-import { controlsOf, definitionKey, outcomesOf, parseKey } from "../core/keys.ts";
-import { factOf, wholeDefinition } from "../core/recorded.ts";
-import { readOutcomeNote } from "../core/records.ts";
+import { controlsOf, definitionKey, outcomesOf } from "../core/keys.ts";
+import { factOf, saysMoreInBody, wholeDefinition } from "../core/recorded.ts";
 import type { Fact } from "../core/fact.ts";
 import type { Facts, Stored } from "../ports.ts";
 
@@ -64,9 +63,7 @@ export async function loadFacts(facts: Facts, workflow: string): Promise<LoadedF
   };
 }
 
-/** A scan brings no bodies; only failures and expansions need theirs. */
+/** A scan brings no bodies. */
 async function withBody(facts: Facts, stored: Stored): Promise<Stored> {
-  const isNeeded = readOutcomeNote(stored.note)?.is === "failed" ||
-    parseKey(stored.key)?.is === "expansion";
-  return isNeeded ? await facts.readRecorded(stored.key) ?? stored : stored;
+  return saysMoreInBody(stored) ? await facts.readRecorded(stored.key) ?? stored : stored;
 }
