@@ -76,6 +76,8 @@ export type { ProcessorOptions } from "./src/processor/options.ts";
 export type { ProcessorEvents } from "./src/processor/hooks.ts";
 export type { AttemptStatus, ControlAnswer, NodeReference, Run } from "./src/client/run.ts";
 export type { AuditOptions, AuditReport } from "./src/client/audit.ts";
+export type { DoctorOptions, DoctorReport } from "./src/client/doctor.ts";
+export type { DoctorCode, DoctorFinding, Severity } from "./src/core/doctor_finding.ts";
 export type { AuditFinding, Invariant } from "./src/core/audit.ts";
 export type { RunEvent } from "./src/client/watch.ts";
 export type { Schedule, ScheduleOptions } from "./src/client/schedules.ts";

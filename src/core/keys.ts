@@ -34,6 +34,8 @@ export const expansionsOf = (workflow: string): string => `${workflow}.r.*.*.run
 export const outcomesOfNode = (workflow: string, node: number): string => `${workflow}.r.${node}.>`;
 /** All control facts of a workflow. */
 export const controlsOf = (workflow: string): string => `${workflow}.ctl.*`;
+/** The control facts of all workflows. */
+export const ALL_CONTROLS = "*.ctl.*";
 /** Everything recorded about a workflow. */
 export const everythingOf = (workflow: string): string => `${workflow}.>`;
 /** The heads of all definitions. */

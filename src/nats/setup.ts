@@ -15,6 +15,7 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { ConfigMismatchError } from "../core/errors.ts";
+import type { Difference } from "../core/server_health.ts";
 import type { Clock } from "../ports.ts";
 import { CODE, hasCode, translate } from "./errors.ts";
 import { type Lane, laneConsumer, type Names } from "./names.ts";
@@ -79,6 +80,18 @@ export function ticksConfig(names: Names, storage: StorageOptions): Wanted<Strea
     max_msgs_per_subject: 1,
     // With discard-old a limit on bytes would drop ticks: those workflows would stand still until a sweep.
     max_bytes: -1,
+  };
+}
+
+/** What matters of the bucket of views. The client library makes it, and whatever exists is used: nobody decides from it. */
+export function stateConfig(names: Names, storage: StorageOptions): Wanted<StreamConfig> {
+  const { allow_rollup_hdrs: _, ...kept } = common(storage);
+  return {
+    ...kept,
+    name: `KV_${names.stateBucket}`,
+    subjects: [`$KV.${names.stateBucket}.>`],
+    retention: RetentionPolicy.Limits,
+    max_msgs_per_subject: 1,
   };
 }
 
@@ -154,7 +167,7 @@ export async function ensureStream(
     const actual = await existing(() => jsm.streams.info(name), CODE.streamNotFound);
     const { config } = actual ??
       await create(clock, () => jsm.streams.add(wanted as StreamConfig & { name: string }));
-    compare(`Stream ${name}`, wanted, config);
+    refuse(streamDifferences(wanted, config));
   } catch (error) {
     throw translate(`set up stream ${name}`, error);
   }
@@ -170,7 +183,7 @@ export async function ensureConsumer(
   try {
     const actual = await existing(() => jsm.consumers.info(stream, name), CODE.consumerNotFound);
     const { config } = actual ?? await jsm.consumers.add(stream, wanted);
-    compareConsumer(stream, wanted, config);
+    refuse(consumerDifferences(stream, wanted, config));
   } catch (error) {
     throw translate(`set up consumer ${name}`, error);
   }
@@ -192,7 +205,7 @@ export async function ensureLimitedConsumer(
     const actual = await existing(() => jsm.consumers.info(stream, name), CODE.consumerNotFound);
     const { config } = actual ?? await addOrGet(jsm, stream, wanted);
     const { max_ack_pending } = config;
-    compareConsumer(stream, { ...wanted, max_ack_pending }, config);
+    refuse(consumerDifferences(stream, { ...wanted, max_ack_pending }, config));
     if (!mayChange || max_ack_pending === wanted.max_ack_pending) return undefined;
     await jsm.consumers.update(stream, name, { max_ack_pending: wanted.max_ack_pending! });
     return max_ack_pending;
@@ -217,12 +230,19 @@ async function addOrGet(
   }
 }
 
-function compareConsumer(
+export function streamDifferences(
+  wanted: Wanted<StreamConfig>,
+  actual: StreamConfig,
+): Difference[] {
+  return differences(`Stream ${wanted.name}`, wanted, actual);
+}
+
+export function consumerDifferences(
   stream: string,
   wanted: Wanted<ConsumerConfig>,
   actual: ConsumerConfig,
-): void {
-  compare(`Consumer ${wanted.durable_name} of ${stream}`, {
+): Difference[] {
+  return differences(`Consumer ${wanted.durable_name} of ${stream}`, {
     ...wanted,
     backoff: undefined,
     inactive_threshold: 0,
@@ -239,14 +259,19 @@ async function existing<T>(ask: () => Promise<T>, notFound: number): Promise<T |
   }
 }
 
+function refuse([first]: readonly Difference[]): void {
+  if (first === undefined) return;
+  const { object, field, expected, actual } = first;
+  throw new ConfigMismatchError(object, field, expected, actual);
+}
+
 /** Servers leave out fields that are zero, false or empty. */
-function compare(object: string, wanted: object, actual: object): void {
-  for (const [field, expected] of Object.entries(wanted)) {
+function differences(object: string, wanted: object, actual: object): Difference[] {
+  return Object.entries(wanted).flatMap(([field, expected]) => {
     const found = (actual as Record<string, unknown>)[field];
-    if (canonical(found) !== canonical(expected)) {
-      throw new ConfigMismatchError(object, field, expected, found);
-    }
-  }
+    const isSame = canonical(found) === canonical(expected);
+    return isSame ? [] : [{ object, field, expected, actual: found }];
+  });
 }
 
 function canonical(value: unknown): string {

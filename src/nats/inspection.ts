@@ -1,0 +1,256 @@
+/**
+ * Looks at the server for the doctor: what streams, consumers and the account are like, what is in the queue of tasks,
+ * and, where somebody gives the address of its monitoring, what it does not tell clients. Judges nothing, changes nothing.
+ * What may not be looked at, or does not answer, is said and does not keep the rest from being seen.
+ */
+import type { ConsumerInfo, JetStreamAccountStats, StreamConfig } from "@nats-io/jetstream";
+import { failureOf, parseRecord } from "../core/records.ts";
+import { isLimited } from "../core/lanes.ts";
+import type {
+  AccountFacts,
+  ConsumerFacts,
+  MonitoringFacts,
+  QueuedFacts,
+  ServerFacts,
+  StreamFacts,
+} from "../core/server_health.ts";
+import type { Clock } from "../ports.ts";
+import { CODE, hasCode, translate } from "./errors.ts";
+import type { Link } from "./link.ts";
+import { laneConsumer, parseLaneConsumer, parseTaskSubject } from "./names.ts";
+import {
+  consumerDifferences,
+  factsConfig,
+  laneConfig,
+  resultsConfig,
+  stateConfig,
+  type StorageOptions,
+  streamDifferences,
+  tasksConfig,
+  tickConsumerConfig,
+  ticksConfig,
+} from "./setup.ts";
+
+export interface InspectionOptions extends StorageOptions {
+  readonly tickLeaseMs: number;
+  readonly taskLeaseMs: number;
+}
+
+type Wanted = Partial<StreamConfig> & { readonly name?: string };
+
+const MONITORING_MS = 5_000;
+/** Task messages whose subjects are looked at; more would be a list of many megabytes. */
+const MOST_QUEUED = 500_000;
+/** Subjects of a kind that are shown. */
+const SHOWN = 10;
+
+/** What is not there: undefined. What could not be seen is noted. */
+class Looks {
+  readonly unseen: string[] = [];
+
+  async at<T>(what: string, look: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await look();
+    } catch (error) {
+      this.unseen.push(translate(`look at ${what}`, error).message);
+      return undefined;
+    }
+  }
+}
+
+export async function inspect(
+  link: Link,
+  options: InspectionOptions,
+  { monitoringUrl }: { readonly monitoringUrl?: string },
+): Promise<ServerFacts> {
+  const { nc, jsm, names } = link;
+  const looks = new Looks();
+  const missing = { streams: [] as string[], consumers: [] as string[] };
+  const lookAtStream = (wanted: Wanted, isOptional: boolean) =>
+    looks.at(`stream ${wanted.name}`, () => streamFacts(link, wanted, isOptional));
+  const [account, monitoring, ...seen] = await Promise.all([
+    looks.at("the account", async () => accountFacts(await jsm.getAccountInfo(), options)),
+    monitoringUrl === undefined ? undefined : monitoringFacts(link.clock, monitoringUrl),
+    lookAtStream(factsConfig(names, options), false),
+    lookAtStream(tasksConfig(names, options), false),
+    lookAtStream(ticksConfig(names, options), false),
+    lookAtStream(stateConfig(names, options), true),
+    lookAtStream(resultsConfig(names, options), true),
+  ]);
+  const streams = seen.flatMap((one) => one === undefined || "missing" in one ? [] : [one]);
+  for (const one of seen) {
+    // It is made when the first big result comes.
+    if (one === undefined || !("missing" in one) || one.missing === names.resultsStream) continue;
+    missing.streams.push(one.missing);
+  }
+  // Before the consumers: a lane is there before its first message.
+  const tasks = streams.find(({ name }) => name === names.tasksStream);
+  const queued = tasks === undefined
+    ? undefined
+    : await looks.at("the queue of tasks", () => queuedFacts(link));
+  const consumers = await looks.at("the consumers", () => consumerFacts(link, options, missing));
+  return {
+    version: nc.info?.version ?? "unknown",
+    isClustered: (nc.info as { cluster?: string } | undefined)?.cluster !== undefined,
+    now: streams.find(({ now }) => now !== undefined)?.now,
+    replicas: options.replicas,
+    storage: options.storage,
+    account,
+    streams,
+    missing,
+    consumers: consumers ?? [],
+    queued,
+    monitoring,
+    unseen: looks.unseen,
+  };
+}
+
+type SeenStream = StreamFacts & { readonly now: number | undefined };
+
+async function streamFacts(
+  { jsm }: Link,
+  wanted: Wanted,
+  isOptional: boolean,
+): Promise<SeenStream | { readonly missing: string }> {
+  const name = wanted.name!;
+  try {
+    const { config, state, cluster, ts } = await jsm.streams.info(name);
+    return {
+      name,
+      isOptional,
+      differences: streamDifferences(wanted, config),
+      bytes: state.bytes,
+      maxBytes: config.max_bytes,
+      consumers: state.consumer_count,
+      maxConsumers: config.max_consumers,
+      isAsync: config.persist_mode === "async",
+      leader: cluster?.leader,
+      followers: (cluster?.replicas ?? []).map(({ name, current, offline, lag }) => ({
+        name,
+        isCurrent: current,
+        // Servers leave out what is false or zero.
+        isOffline: offline === true,
+        lag: lag ?? 0,
+      })),
+      now: ts === undefined ? undefined : Date.parse(ts),
+    };
+  } catch (error) {
+    if (hasCode(error, CODE.streamNotFound)) return { missing: name };
+    throw error;
+  }
+}
+
+/** Where the account has a limit for each number of replicas, the one for ours. */
+function accountFacts(
+  stats: JetStreamAccountStats,
+  { replicas, storage }: StorageOptions,
+): AccountFacts {
+  const { memory, storage: file, limits } = stats.tiers?.[`R${replicas}`] ?? stats;
+  const isMemory = storage === "memory";
+  return {
+    bytes: isMemory ? memory : file,
+    maxBytes: isMemory ? limits.max_memory : limits.max_storage,
+    consumers: stats.consumers,
+    maxConsumers: limits.max_consumers,
+    maxAckPending: limits.max_ack_pending,
+  };
+}
+
+async function queuedFacts({ jsm, names }: Link): Promise<QueuedFacts> {
+  const { tasksStream, taskPrefix } = names;
+  const { state: { messages } } = await jsm.streams.info(tasksStream);
+  if (messages > MOST_QUEUED) throw new Error(`there are ${messages} tasks`);
+  const { state } = await jsm.streams.info(tasksStream, { subjects_filter: `${taskPrefix}>` });
+  const lanes = new Map<string, number>();
+  const runs = new Map<string, number>();
+  const foreign: string[] = [];
+  for (const subject of Object.keys(state.subjects ?? {})) {
+    const address = parseTaskSubject(names, subject);
+    if (address === undefined) {
+      if (foreign.length < SHOWN) foreign.push(subject);
+      continue;
+    }
+    const { queue, lane, workflow } = address;
+    count(lanes, laneConsumer(queue, lane));
+    count(runs, workflow);
+  }
+  return { lanes, runs, foreign };
+}
+
+function count(counts: Map<string, number>, key: string): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}
+
+async function consumerFacts(
+  { jsm, names }: Link,
+  { tickLeaseMs, taskLeaseMs }: InspectionOptions,
+  missing: { consumers: string[] },
+): Promise<ConsumerFacts[]> {
+  const { tasksStream, ticksStream, tickConsumer } = names;
+  const found: ConsumerFacts[] = [];
+  try {
+    const info = await jsm.consumers.info(ticksStream, tickConsumer);
+    const wanted = tickConsumerConfig(names, tickLeaseMs);
+    const differences = consumerDifferences(ticksStream, wanted, info.config);
+    found.push({ ...countsOf(info), isForeign: false, differences });
+  } catch (error) {
+    if (!hasCode(error, CODE.consumerNotFound)) throw error;
+    missing.consumers.push(`consumer ${tickConsumer} of ${ticksStream}`);
+  }
+  for await (const info of jsm.consumers.list(tasksStream)) {
+    const lane = parseLaneConsumer(info.name);
+    if (lane === undefined) {
+      found.push({ ...countsOf(info), isForeign: true, differences: [] });
+      continue;
+    }
+    const { max_ack_pending } = info.config;
+    const config = laneConfig(names, lane, taskLeaseMs);
+    // Whoever queues into a limited lane sets its limit.
+    const wanted = isLimited(lane.lane) ? { ...config, max_ack_pending } : config;
+    const differences = consumerDifferences(tasksStream, wanted, info.config);
+    found.push({ ...countsOf(info), queue: lane.queue, isForeign: false, differences });
+  }
+  return found;
+}
+
+function countsOf({ name, num_pending, num_ack_pending, num_waiting }: ConsumerInfo) {
+  return { name, pending: num_pending, inHand: num_ack_pending, isPulled: num_waiting > 0 };
+}
+
+interface Jsz {
+  readonly config?: {
+    readonly sync_always?: boolean;
+    readonly sync_interval?: number;
+    readonly max_storage?: number;
+  };
+  readonly storage?: number;
+  readonly limits?: { readonly default_max_consumers?: number };
+}
+
+async function monitoringFacts(
+  clock: Clock,
+  monitoringUrl: string,
+): Promise<MonitoringFacts | { unreachable: string }> {
+  const abort = new AbortController();
+  const cancel = clock.after(MONITORING_MS, () => abort.abort());
+  const where = `${monitoringUrl.replace(/\/+$/, "")}/jsz`;
+  try {
+    const answer = await fetch(where, { signal: abort.signal });
+    const { config, storage, limits }: Jsz =
+      parseRecord(new Uint8Array(await answer.arrayBuffer())) ?? {};
+    if (typeof config?.sync_interval !== "number") {
+      return { unreachable: `${where} answers ${answer.status}, and not as nats-server does` };
+    }
+    return {
+      isSyncedAlways: config.sync_always === true,
+      syncIntervalMs: config.sync_interval / 1e6,
+      bytes: storage ?? 0,
+      maxBytes: config.max_storage ?? -1,
+      maxConsumers: limits?.default_max_consumers ?? -1,
+    };
+  } catch (error) {
+    return { unreachable: `${where} does not answer: ${failureOf(error).message}` };
+  } finally {
+    cancel();
+  }
+}
