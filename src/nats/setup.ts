@@ -173,17 +173,21 @@ export async function ensureStream(
   }
 }
 
-/** @throws {ConfigMismatchError} naming the first field that differs. */
+/**
+ * @returns whether it was not there.
+ * @throws {ConfigMismatchError} naming the first field that differs.
+ */
 export async function ensureConsumer(
   jsm: JetStreamManager,
   stream: string,
   wanted: Wanted<ConsumerConfig>,
-): Promise<void> {
+): Promise<boolean> {
   const name = wanted.durable_name!;
   try {
     const actual = await existing(() => jsm.consumers.info(stream, name), CODE.consumerNotFound);
     const { config } = actual ?? await jsm.consumers.add(stream, wanted);
     refuse(consumerDifferences(stream, wanted, config));
+    return actual === undefined;
   } catch (error) {
     throw translate(`set up consumer ${name}`, error);
   }

@@ -1,10 +1,11 @@
 /**
  * The queue of task messages. Every priority of a queue is a lane, and so is every key of limited tasks: a subject of its
  * own and a durable consumer that all workers share, made when it is first used. The server keeps the limit of a lane:
- * it hands out no more while that many messages are unacknowledged. Whoever queues into a lane that is new, or whose
- * limit has changed, tells the workers.
+ * it hands out no more while that many messages are unacknowledged. Whoever queues into a lane looks now and then whether
+ * it is there, makes it, and tells the workers of one that is new, or whose limit has changed.
  */
 import type { ConsumerConfig } from "@nats-io/jetstream";
+import { ConfigMismatchError } from "../core/errors.ts";
 import { DEFAULT_PRIORITY, isLimited, laneFor } from "../core/lanes.ts";
 import type { Intake, TakeOptions, TaskAddress, TaskDelivery, Tasks } from "../ports.ts";
 import { CODE, translate } from "./errors.ts";
@@ -20,7 +21,7 @@ import {
 import { ensureConsumer, ensureLimitedConsumer, laneConfig } from "./setup.ts";
 import type { Link } from "./link.ts";
 
-/** Another process may have changed the limit of a lane: how long this one trusts what it knows. */
+/** Somebody may have deleted a lane, or changed its limit: how long a process trusts what it knows. */
 const LOOK_AGAIN_MS = 10_000;
 
 /** Monotonic time of the last look. */
@@ -69,6 +70,9 @@ export class NatsTasks implements Tasks {
   }
 
   async has(address: TaskAddress): Promise<boolean> {
+    const { queue, lane } = address;
+    // Where the lane was deleted, its message reaches nobody. The limit of another lane is not known here.
+    if (!isLimited(lane)) await this.#openLane({ queue, lane }, { tell: true });
     const { error } = await this.#link.requests.json<
       { error?: { err_code?: number; description?: string } }
     >(
@@ -99,7 +103,10 @@ export class NatsTasks implements Tasks {
     onTask: (task: TaskDelivery) => void,
   ): Promise<Intake> {
     const lane = laneFor({ priority: DEFAULT_PRIORITY });
-    await Promise.all(queues.map((queue) => this.#openLane({ queue, lane }, { tell: false })));
+    await Promise.all(queues.map((queue) => {
+      this.#open.delete(laneConsumer(queue, lane));
+      return this.#openLane({ queue, lane }, { tell: false });
+    }));
     const lanes = new Lanes(this.#link.nc, this.#link.clock, this.#link.log, {
       names: this.#link.names,
       queues,
@@ -115,8 +122,8 @@ export class NatsTasks implements Tasks {
 
   #isOpen({ queue, lane, most }: Lane): boolean {
     const open = this.#open.get(laneConsumer(queue, lane));
-    if (open === undefined || !isLimited(lane)) return open !== undefined;
-    return open.most === most && this.#link.clock.monotonic() - open.at < LOOK_AGAIN_MS;
+    return open !== undefined && open.most === most &&
+      this.#link.clock.monotonic() - open.at < LOOK_AGAIN_MS;
   }
 
   /** Makes the lane's consumer if need be, once, and gives it its limit. */
@@ -128,6 +135,12 @@ export class NatsTasks implements Tasks {
     if (opening === undefined) {
       const isKnown = this.#open.get(name)?.most === lane.most && this.#open.has(name);
       opening = this.#ensureLane(lane, { mayChange: true })
+        .catch((error) => {
+          // Tasks still flow through it; whoever opens it next refuses it, and the doctor tells.
+          if (!isKnown || !(error instanceof ConfigMismatchError)) throw error;
+          this.#link.log("warn", error.message);
+          return { changed: false };
+        })
         .then(({ changed }) => {
           this.#open.set(name, { most: lane.most, at: this.#link.clock.monotonic() });
           if (tell && (changed || !isKnown)) this.#tell(lane);
@@ -148,12 +161,13 @@ export class NatsTasks implements Tasks {
   ): Promise<{ changed: boolean }> {
     const { jsm, names, log, patience } = this.#link;
     const config = laneConfig(names, lane, this.leaseMs);
+    const action = `open lane ${lane.lane} of queue ${lane.queue}`;
     if (!isLimited(lane.lane)) {
-      await ensureConsumer(jsm, names.tasksStream, config);
-      return { changed: false };
+      const ensure = () => ensureConsumer(jsm, names.tasksStream, config);
+      return { changed: await patience.with(action, ensure) };
     }
     const was = await patience.with(
-      `open lane ${lane.lane} of queue ${lane.queue}`,
+      action,
       () => ensureLimitedConsumer(jsm, names.tasksStream, config, { mayChange }),
     );
     if (was === undefined) return { changed: false };

@@ -42,8 +42,8 @@ export class NatsTicks implements Ticks {
     const intake = new PullIntake(this.#link.nc, this.#link.clock, this.#link.log, {
       stream: ticksStream,
       consumer: tickConsumer,
-      restore: () =>
-        ensureConsumer(
+      restore: async () =>
+        void await ensureConsumer(
           this.#link.jsm,
           ticksStream,
           tickConsumerConfig(this.#link.names, this.leaseMs),
