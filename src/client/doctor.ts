@@ -58,11 +58,12 @@ export async function doctor(ports: Ports, options: DoctorOptions = {}): Promise
   const from = clock.now();
   const server = await ports.inspect(monitoringUrl === undefined ? {} : { monitoringUrl });
   const asked = { from, to: clock.now() };
-  const namespace = await look(ports, [...server?.queued?.runs.keys() ?? []]);
-  const findings = [
-    ...(server === undefined ? [] : serverFindings(server, asked)),
-    ...namespaceFindings(namespace, server),
-  ];
+  const findings = server === undefined ? [] : serverFindings(server, asked);
+  // Where a stream is missing, nothing else can be said of what is in it.
+  if (server === undefined || server.missing.streams.length === 0) {
+    const namespace = await look(ports, server?.queued?.runs.keys() ?? []);
+    findings.push(...namespaceFindings(namespace, server));
+  }
   const worst = ({ severity }: DoctorFinding) => SEVERITIES.indexOf(severity);
   return {
     ok: findings.every(({ severity }) => severity !== "error"),
@@ -79,7 +80,7 @@ function checkUrl(value: unknown): void {
   );
 }
 
-async function look(ports: Ports, queued: readonly string[]): Promise<NamespaceFacts> {
+async function look(ports: Ports, queued: Iterable<string>): Promise<NamespaceFacts> {
   const { views } = ports;
   const [workers, processors, quarantined, first] = await Promise.all([
     liveWorkers(ports),

@@ -65,7 +65,6 @@ export async function inspect(
 ): Promise<ServerFacts> {
   const { nc, jsm, names } = link;
   const looks = new Looks();
-  const missing = { streams: [] as string[], consumers: [] as string[] };
   const lookAtStream = (wanted: Wanted, isOptional: boolean) =>
     looks.at(`stream ${wanted.name}`, () => streamFacts(link, wanted, isOptional));
   const [account, monitoring, ...seen] = await Promise.all([
@@ -78,17 +77,22 @@ export async function inspect(
     lookAtStream(resultsConfig(names, options), true),
   ]);
   const streams = seen.flatMap((one) => one === undefined || "missing" in one ? [] : [one]);
-  for (const one of seen) {
-    // It is made when the first big result comes.
-    if (one === undefined || !("missing" in one) || one.missing === names.resultsStream) continue;
-    missing.streams.push(one.missing);
-  }
+  const missingStreams = seen.flatMap((one) =>
+    // Blobs have one when the first big result has come.
+    one === undefined || !("missing" in one) || one.missing === names.resultsStream
+      ? []
+      : [one.missing]
+  );
+  const hasTasks = streams.some(({ name }) => name === names.tasksStream);
   // Before the consumers: a lane is there before its first message.
-  const tasks = streams.find(({ name }) => name === names.tasksStream);
-  const queued = tasks === undefined
+  const queued = !hasTasks
     ? undefined
     : await looks.at("the queue of tasks", () => queuedFacts(link));
-  const consumers = await looks.at("the consumers", () => consumerFacts(link, options, missing));
+  const [ofTicks, ofLanes] = await Promise.all([
+    looks.at("the consumer of ticks", () => tickConsumerFacts(link, options)),
+    !hasTasks ? undefined : looks.at("the lanes", () => laneConsumerFacts(link, options)),
+  ]);
+  const isMissing = ofTicks !== undefined && "missing" in ofTicks;
   return {
     version: nc.info?.version ?? "unknown",
     isClustered: (nc.info as { cluster?: string } | undefined)?.cluster !== undefined,
@@ -97,9 +101,10 @@ export async function inspect(
     storage: options.storage,
     account,
     streams,
-    missing,
-    consumers: consumers ?? [],
-    queued,
+    missing: { streams: missingStreams, consumers: isMissing ? [ofTicks.missing] : [] },
+    consumers: [...isMissing ? [] : ofTicks ?? [], ...ofLanes ?? []],
+    // Without the lanes nothing can be said of messages that no lane has.
+    queued: ofLanes === undefined ? undefined : queued,
     monitoring,
     unseen: looks.unseen,
   };
@@ -181,22 +186,31 @@ function count(counts: Map<string, number>, key: string): void {
   counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
-async function consumerFacts(
+async function tickConsumerFacts(
   { jsm, names }: Link,
-  { tickLeaseMs, taskLeaseMs }: InspectionOptions,
-  missing: { consumers: string[] },
-): Promise<ConsumerFacts[]> {
-  const { tasksStream, ticksStream, tickConsumer } = names;
-  const found: ConsumerFacts[] = [];
+  { tickLeaseMs }: InspectionOptions,
+): Promise<ConsumerFacts[] | { readonly missing: string }> {
+  const { ticksStream, tickConsumer } = names;
   try {
     const info = await jsm.consumers.info(ticksStream, tickConsumer);
     const wanted = tickConsumerConfig(names, tickLeaseMs);
     const differences = consumerDifferences(ticksStream, wanted, info.config);
-    found.push({ ...countsOf(info), isForeign: false, differences });
+    return [{ ...countsOf(info), isForeign: false, differences }];
   } catch (error) {
-    if (!hasCode(error, CODE.consumerNotFound)) throw error;
-    missing.consumers.push(`consumer ${tickConsumer} of ${ticksStream}`);
+    if (hasCode(error, CODE.streamNotFound)) return [];
+    if (hasCode(error, CODE.consumerNotFound)) {
+      return { missing: `consumer ${tickConsumer} of ${ticksStream}` };
+    }
+    throw error;
   }
+}
+
+async function laneConsumerFacts(
+  { jsm, names }: Link,
+  { taskLeaseMs }: InspectionOptions,
+): Promise<ConsumerFacts[]> {
+  const { tasksStream } = names;
+  const found: ConsumerFacts[] = [];
   for await (const info of jsm.consumers.list(tasksStream)) {
     const lane = parseLaneConsumer(info.name);
     if (lane === undefined) {
