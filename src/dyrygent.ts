@@ -196,7 +196,7 @@ export class Dyrygent {
    * Looks whether all is well: the server and its limits, streams and consumers as they must be, clocks, who runs, queues
    * that nobody serves, runs and messages that do not fit each other, what cannot be read. Changes nothing. Reads the ids
    * of all runs. What this user may not see is a finding, too.
-   * @throws {InvalidOptionError}, {UnavailableError}
+   * @throws {InvalidOptionError}, {UnavailableError} when nothing can be seen, or not what is recorded
    */
   doctor(options: DoctorOptions = {}): Promise<DoctorReport> {
     return doctor(this.#ports, options);

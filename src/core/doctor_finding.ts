@@ -96,7 +96,8 @@ const KINDS: Readonly<Record<DoctorCode, Kind>> = {
   },
   "not-seen": {
     severity: "warning",
-    cure: "Give the user the permission that is named, or ask as a user with all rights.",
+    cure: "Give the user the permission that is named, or ask as a user with all rights. Where " +
+      "the server did not answer, see whether it and its JetStream are up.",
   },
   "one-copy": {
     severity: "info",

@@ -101,6 +101,8 @@ export interface ServerFacts {
   readonly monitoring: MonitoringFacts | { readonly unreachable: string } | undefined;
   /** What could not be looked at, and why. */
   readonly unseen: readonly string[];
+  /** The same, because nobody answered. */
+  readonly unanswered: readonly string[];
 }
 
 /** The oldest server that has what the protocol needs, and those that the tests run on. */
@@ -123,6 +125,7 @@ export function serverFindings(
     ...versionFindings(server.version),
     ...clockFindings("the server", server.now, asked),
     ...server.unseen.map((what) => found("not-seen", what)),
+    ...server.unanswered.map((what) => found("not-seen", what, "error")),
     ...server.missing.streams.map((name) => found("stream-missing", `stream ${name} is missing`)),
     ...server.missing.consumers.map((name) => found("consumer-missing", `${name} is missing`)),
     ...server.streams.flatMap(streamFindings),
@@ -206,7 +209,10 @@ function streamFindings(stream: StreamFacts): DoctorFinding[] {
       found("replica-offline", `the replica of ${name} on ${one.name} is offline`, severity)
     ),
     ...lagging.map((one) =>
-      found("replica-lagging", `the replica of ${name} on ${one.name} is ${one.lag} behind`)
+      found(
+        "replica-lagging",
+        `the replica of ${name} on ${one.name} is not current: ${one.lag} behind`,
+      )
     ),
     ...(isAsync ? [found("writes-async", `stream ${name} acknowledges before it writes`)] : []),
     ...fillFindings(`stream ${name}`, stream.bytes, stream.maxBytes),

@@ -15,7 +15,7 @@ import type {
   StreamFacts,
 } from "../core/server_health.ts";
 import type { Clock } from "../ports.ts";
-import { CODE, hasCode, translate } from "./errors.ts";
+import { CODE, hasCode, isTransient, translate } from "./errors.ts";
 import type { Link } from "./link.ts";
 import { laneConsumer, parseLaneConsumer, parseTaskSubject } from "./names.ts";
 import {
@@ -39,25 +39,32 @@ export interface InspectionOptions extends StorageOptions {
 type Wanted = Partial<StreamConfig> & { readonly name?: string };
 
 const MONITORING_MS = 5_000;
+/** A replica that is not heard of for so long, and is behind, is taken for offline. */
+const SILENT_MS = 5_000;
 /** Task messages whose subjects are looked at; more would be a list of many megabytes. */
 const MOST_QUEUED = 500_000;
 /** Subjects of a kind that are shown. */
 const SHOWN = 10;
 
-/** What is not there: undefined. What could not be seen is noted. */
+/** Looks at one thing after the other: what cannot be seen is noted, and undefined. */
 class Looks {
   readonly unseen: string[] = [];
+  readonly unanswered: string[] = [];
+  readonly errors: Error[] = [];
 
   async at<T>(what: string, look: () => Promise<T>): Promise<T | undefined> {
     try {
       return await look();
     } catch (error) {
-      this.unseen.push(translate(`look at ${what}`, error).message);
+      const told = translate(`look at ${what}`, error);
+      this.errors.push(told);
+      (isTransient(error) ? this.unanswered : this.unseen).push(told.message);
       return undefined;
     }
   }
 }
 
+/** @throws {UnavailableError} when nothing at all can be seen. */
 export async function inspect(
   link: Link,
   options: InspectionOptions,
@@ -76,6 +83,7 @@ export async function inspect(
     lookAtStream(stateConfig(names, options), true),
     lookAtStream(resultsConfig(names, options), true),
   ]);
+  if (seen.every((one) => one === undefined)) throw looks.errors[0];
   const streams = seen.flatMap((one) => one === undefined || "missing" in one ? [] : [one]);
   const missingStreams = seen.flatMap((one) =>
     // Blobs have one when the first big result has come.
@@ -107,6 +115,7 @@ export async function inspect(
     queued: ofLanes === undefined ? undefined : queued,
     monitoring,
     unseen: looks.unseen,
+    unanswered: looks.unanswered,
   };
 }
 
@@ -130,11 +139,11 @@ async function streamFacts(
       maxConsumers: config.max_consumers,
       isAsync: config.persist_mode === "async",
       leader: cluster?.leader,
-      followers: (cluster?.replicas ?? []).map(({ name, current, offline, lag }) => ({
+      followers: (cluster?.replicas ?? []).map(({ name, current, offline, lag, active }) => ({
         name,
         isCurrent: current,
-        // Servers leave out what is false or zero.
-        isOffline: offline === true,
+        // Servers leave out what is false or zero. It takes them minutes to say "offline", while heartbeats come every second.
+        isOffline: offline === true || !current && active > SILENT_MS * 1e6,
         lag: lag ?? 0,
       })),
       now: ts === undefined ? undefined : Date.parse(ts),

@@ -67,6 +67,7 @@ const sound: ServerFacts = {
     maxConsumers: 1_000,
   },
   unseen: [],
+  unanswered: [],
 };
 
 const worker: LiveWorker = {
@@ -250,11 +251,11 @@ test("consumers: drifted, strange, missing where tasks wait for them", () => {
     ["consumer-missing", "error", /p9-default is missing, and 3 tasks/],
     ["foreign-message", "warning", /demo\.task\.odd/],
   );
-  are(ofServer({ queued: undefined, unseen: ["Cannot look: denied"] }), [
-    "not-seen",
-    "warning",
-    /denied/,
-  ]);
+  are(
+    ofServer({ queued: undefined, unseen: ["denied"], unanswered: ["no answer"] }),
+    ["not-seen", "warning", /denied/],
+    ["not-seen", "error", /no answer/],
+  );
 });
 
 test("a queue that nobody serves; not one whose workers are busy, or did not announce themselves", () => {

@@ -9,7 +9,13 @@ import {
 } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
-import { type DoctorCode, type DoctorReport, Dyrygent, task } from "nats-dyrygent";
+import {
+  type DoctorCode,
+  type DoctorReport,
+  Dyrygent,
+  task,
+  UnavailableError,
+} from "nats-dyrygent";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { findFreePorts } from "../../scripts/nats_server.ts";
@@ -17,7 +23,15 @@ import { doctor } from "../../src/client/doctor.ts";
 import { factsConfig } from "../../src/nats/setup.ts";
 import { namesIn } from "../../src/nats/names.ts";
 import { natsPorts } from "../../src/nats/open.ts";
-import { eventually, Moment, type Scope, startServer, TestServer, within } from "./server.ts";
+import {
+  eventually,
+  Moment,
+  rejection,
+  type Scope,
+  startServer,
+  TestServer,
+  within,
+} from "./server.ts";
 import { add, arithmetic } from "./tasks.ts";
 
 const server = new TestServer();
@@ -302,6 +316,50 @@ test("a stream that acknowledges before it writes, on servers that have that", a
   assert.is(findings.some(({ code }) => code === "writes-async"), minor! >= 12);
   await nc.close();
 });
+
+test("a replica whose server is away", async () => {
+  const ports = await findFreePorts(3);
+  const routes = ports.map((port) => `nats://127.0.0.1:${port}`);
+  const servers = await Promise.all(
+    ports.map((port, i) =>
+      startServer({ cluster: { name: "doctor", serverName: `s${i}`, port, routes } })
+    ),
+  );
+  const nc = await connect({ servers: servers[0]!.url });
+  try {
+    let app: Dyrygent | undefined;
+    await eventually("the cluster is up", async () => {
+      const opened = await Dyrygent.open(nc, { replicas: 3 }).catch((error) => error);
+      if (opened instanceof Dyrygent) app = opened;
+      return app !== undefined || opened;
+    }, 20_000);
+    const seen = async () => {
+      const report = await app!.doctor().catch(() => undefined);
+      return report?.findings.filter(({ severity }) => severity !== "info");
+    };
+    await eventually("all is well", async () => (await seen())?.length === 0, 20_000);
+    await servers[2]!.kill();
+    // A leader that was elected since has never heard of it, and does not call it offline.
+    await eventually("each stream misses it", async () => {
+      const missed = (await seen() ?? []).filter(({ message }) => message.includes(" on s2 is "));
+      const codes = missed.map(({ code }) => code);
+      return codes.includes("replica-offline") && codes.length === 4 || String(codes);
+    }, 30_000);
+  } finally {
+    await nc.close();
+    await Promise.all(servers.map((one) => one.stop()));
+  }
+});
+
+test(
+  "on a connection that is closed nothing can be seen",
+  server.scope(async (scope) => {
+    const nc = await scope.connect();
+    const app = await scope.open({}, nc);
+    await nc.close();
+    assert.instance(await rejection(within("the doctor", app.doctor(), 2_000)), UnavailableError);
+  }),
+);
 
 /** An account with these limits, one user `all`, and one who may not list consumers. */
 const limited = `
