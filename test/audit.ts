@@ -9,7 +9,7 @@ import { type Definition, labelOf } from "../src/core/definition.ts";
 import { decodeHead } from "../src/core/definition_codec.ts";
 import type { Fact } from "../src/core/fact.ts";
 import { parseKey } from "../src/core/keys.ts";
-import { factOf, wholeDefinition } from "../src/core/recorded.ts";
+import { LogReader, wholeDefinition } from "../src/core/recorded.ts";
 import { Scheduler } from "../src/core/scheduler.ts";
 import type { Stored } from "../src/ports.ts";
 
@@ -78,7 +78,8 @@ async function auditRun(
     return [`S5: the definition of ${workflow} cannot be read: ${(error as Error).message}`];
   }
   const { findings, allowed, scheduler } = auditLog(workflow, definition, log, { atRest: true });
-  const facts = log.flatMap((stored) => factOf(stored) ?? []);
+  const reader = new LogReader();
+  const facts = log.flatMap((stored) => reader.take(stored) ?? []);
   const say = (line: string) => `${line} (${workflow}, ${decodeHead(head.data).nodes} nodes)`;
   return [
     ...findings.map(line),

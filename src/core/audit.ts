@@ -12,7 +12,7 @@ import { EDGE_KINDS, type EdgeKind } from "./graph.ts";
 import { controlKey, definitionKey, endKey, parseKey } from "./keys.ts";
 import { LIMITS } from "./limits.ts";
 import type { Counts, NodeState } from "./node_state.ts";
-import { factOf, type Recorded } from "./recorded.ts";
+import { LogReader, type Recorded } from "./recorded.ts";
 import { type EndRecord, readEnd, readOutcomeNote } from "./records.ts";
 import { Scheduler } from "./scheduler.ts";
 
@@ -126,13 +126,12 @@ export class LogAudit {
   readonly scheduler: Scheduler;
   /** By `<node>.<attempt>`. */
   readonly allowed: Map<string, Allowed> = new Map();
+  readonly #reader = new LogReader();
   readonly #run: string;
   readonly #definition: Definition;
   /** By their numbers. */
   readonly #ends = new Map<number, EndRecord | undefined>();
   readonly #controls = new Set<number>();
-  /** Rounds that another one followed. */
-  readonly #overRounds = new Map<number, RoundEnd>();
   readonly #skipped = new Set<number>();
   readonly #seen = new Set<string>();
   /** What was asked for in this round. */
@@ -163,14 +162,16 @@ export class LogAudit {
       this.#find(parsed?.is === "end" ? "S3" : "S2", `${key} is recorded twice`);
     }
     this.#seen.add(key);
+    const fact = this.#reader.take(logged);
     if (parsed?.is === "definition") return;
     if (parsed?.is === "control") this.#controls.add(parsed.n);
     if (parsed?.is === "end") return this.#end(parsed.round, logged);
-    const fact = factOf(logged);
     if (fact === undefined) return this.#find("S13", `${key} cannot be read`);
     if (fact.is === "control") this.#note(fact);
     else this.#checkDecided(fact);
-    this.#apply(fact);
+    const { round } = this.scheduler;
+    this.#follow(this.scheduler.apply(fact));
+    if (this.scheduler.round !== round) this.#asked.clear();
   }
 
   /** To be called once, after the last record. */
@@ -187,17 +188,6 @@ export class LogAudit {
       const what = first === last ? `${from} is` : `${from} to ${to} are`;
       this.#find("S5", `${what} missing: what was recorded later is there`);
     }
-  }
-
-  #apply(fact: Fact): void {
-    const before = this.scheduler.round;
-    const couldOpen = fact.is === "control" &&
-      (fact.control.is === "retry" || fact.control.is === "rerun");
-    const ended = couldOpen ? this.#roundEnd() : undefined;
-    this.#follow(this.scheduler.apply(fact));
-    if (ended === undefined || this.scheduler.round === before) return;
-    this.#overRounds.set(before, ended);
-    this.#asked.clear();
   }
 
   #roundEnd(): RoundEnd {
@@ -305,20 +295,24 @@ export class LogAudit {
     const end = readEnd(data);
     this.#ends.set(round, end);
     if (end === undefined) return this.#find("S13", `${key} cannot be read`);
-    const isCurrent = round === this.scheduler.round;
-    const expected = isCurrent ? this.#roundEnd() : this.#overRounds.get(round);
-    if (expected?.state !== end.state) {
-      const says = expected === undefined
-        ? `is in round ${this.scheduler.round}`
-        : `says ${expected.state ?? "that it goes on"}`;
-      this.#find("S4", `round ${round} ended as ${end.state}, its log ${says}`);
+    const { round: current } = this.scheduler;
+    if (round !== current) {
+      return this.#find(
+        "S4",
+        `round ${round} ended as ${end.state}, its log is in round ${current}`,
+      );
+    }
+    const expected = this.#roundEnd();
+    if (expected.state !== end.state) {
+      const says = expected.state ?? "that it goes on";
+      this.#find("S4", `round ${round} ended as ${end.state}, its log says ${says}`);
     } else if (!isSame(expected, end)) {
       const [told, logged] = [end, expected].map(({ counts, failed }) =>
         JSON.stringify({ counts, failed })
       );
       this.#find("S4", `round ${round} ended with ${told}, its log says ${logged}`);
     }
-    if (isCurrent) this.#checkReason(end);
+    this.#checkReason(end);
   }
 
   /** Apart from how the scheduler sees it. */

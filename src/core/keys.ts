@@ -32,6 +32,8 @@ export const outcomesOf = (workflow: string): string => `${workflow}.r.>`;
 export const expansionsOf = (workflow: string): string => `${workflow}.r.*.*.run`;
 /** All outcomes and expansions of one node. */
 export const outcomesOfNode = (workflow: string, node: number): string => `${workflow}.r.${node}.>`;
+/** The terminal records of a workflow. */
+export const endsOf = (workflow: string): string => `${workflow}.end.*`;
 /** All control facts of a workflow. */
 export const controlsOf = (workflow: string): string => `${workflow}.ctl.*`;
 /** The control facts of all workflows. */
