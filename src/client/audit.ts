@@ -80,8 +80,8 @@ export async function audit(
   const { told, gone, unchecked } = await readFamily(ports, run, maxRuns);
   const findings = [
     ...told.flatMap((one) => one.findings),
-    ...familyFindings(told, gone),
-    ...await confirmed(ports, await suspicions(ports, told, ticking)),
+    ...familyFindings(told),
+    ...await confirmed(ports, await suspicions(ports, told, gone, ticking)),
   ];
   const sum = (of: (one: Told) => number) => told.reduce((sum, one) => sum + of(one), 0);
   return {
@@ -199,21 +199,16 @@ function childIn({ key, data }: Stored): string[] {
   return child === undefined ? [] : [child];
 }
 
-/** What parents and their child runs say of each other. Of what was removed nothing can be said, unless it is needed still. */
-function familyFindings(told: readonly Told[], gone: ReadonlySet<string>): AuditFinding[] {
+/** What child runs gave their parents. Of those that were removed nothing can be said. */
+function familyFindings(told: readonly Told[]): AuditFinding[] {
   const ends = new Map(told.map((one) => [one.run, one.ends]));
-  return told.flatMap(({ run, given, awaited }) => [
-    ...toldByChildren(run, given, (child) => ends.get(child)),
-    ...awaited.filter((child) => gone.has(child.run)).map(({ node, attempt, run: child }) => {
-      const message = `run ${child}, which takes the place of node ${node}, is missing`;
-      return { invariant: "S5" as const, message, run, node, attempt };
-    }),
-  ]);
+  return told.flatMap(({ run, given }) => toldByChildren(run, given, (child) => ends.get(child)));
 }
 
 async function suspicions(
   ports: Ports,
   told: readonly Told[],
+  gone: ReadonlySet<string>,
   ticking: ReadonlySet<string>,
 ): Promise<Suspicion[]> {
   const ended = new Set(told.flatMap(({ run, hasEnded }) => hasEnded ? [run] : []));
@@ -223,6 +218,7 @@ async function suspicions(
       if (!ticking.has(run)) found.push(withoutTick(run));
       for (const child of awaited) {
         if (ended.has(child.run)) found.push(untold(ports, run, child));
+        if (gone.has(child.run)) found.push(missing(ports, run, child));
       }
       continue;
     }
@@ -262,6 +258,17 @@ function taskLeft({ tasks }: Ports, address: TaskAddress): Suspicion {
   };
 }
 
+function missing({ facts }: Ports, run: string, { node, attempt, run: child }: Child): Suspicion {
+  return {
+    invariant: "S5",
+    message: `run ${child}, which takes the place of node ${node}, is missing`,
+    run,
+    node,
+    attempt,
+    holds: async ({ isOver }) => !isOver && await facts.read(definitionKey(child)) === undefined,
+  };
+}
+
 function untold({ facts }: Ports, run: string, { node, attempt, run: child }: Child): Suspicion {
   return {
     invariant: "L1",
@@ -285,6 +292,8 @@ async function confirmed(
   const ticking = new Set(await ticks.list());
   const found: AuditFinding[] = [];
   for (const { holds, ...finding } of suspicions) {
+    // Removed meanwhile.
+    if (await facts.read(definitionKey(finding.run)) === undefined) continue;
     const last = await lastEnd(facts, finding.run);
     const isOver = last !== undefined && !last.reopened;
     if (await holds({ tick: ticking.has(finding.run), isOver })) found.push(finding);

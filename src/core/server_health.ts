@@ -23,7 +23,7 @@ export interface FollowerFacts {
 
 export interface StreamFacts {
   readonly name: string;
-  /** What is in it can be made again, or nobody decides from it. */
+  /** Nobody decides from it, and opening the namespace does not check it. */
   readonly isOptional: boolean;
   readonly differences: readonly Difference[];
   readonly bytes: number;

@@ -81,7 +81,7 @@ export async function inspect(
     lookAtStream(tasksConfig(names, options), false),
     lookAtStream(ticksConfig(names, options), false),
     lookAtStream(stateConfig(names, options), true),
-    lookAtStream(resultsConfig(names, options), true),
+    lookAtStream(resultsConfig(names, options), false),
   ]);
   if (seen.every((one) => one === undefined)) throw looks.errors[0];
   const streams = seen.flatMap((one) => one === undefined || "missing" in one ? [] : [one]);

@@ -341,6 +341,16 @@ test("what is so for a moment only is no finding", async () => {
   assert.equal((await auditOf(later, "good")).findings, []);
 });
 
+test("a run that is removed before it is looked at again is no finding", async () => {
+  const ports = await planted(without("good.end.1"));
+  const after: Ports["clock"]["after"] = (_, call) => {
+    void ports.facts.purge(everythingOf("good")).then(call);
+    return () => {};
+  };
+  const { findings } = await auditOf({ ...ports, clock: { ...ports.clock, after } }, "good");
+  assert.equal(findings, []);
+});
+
 test("a run that is removed while it is read is not found", async () => {
   const ports = await planted();
   const readRecorded: Facts["readRecorded"] = async (key) => {
