@@ -279,6 +279,7 @@ export class SimulatedProcess {
         chance: () => rolls.chance(),
         id: () => `${this.name.replaceAll(".", "x")}i${++this.#ids}`,
       },
+      inspect: () => Promise.resolve(undefined),
       log: (level, message) => story.tell(this.name, () => `says (${level}): ${message}`),
       maxRecord: server.maxRecord,
     };

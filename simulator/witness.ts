@@ -3,18 +3,18 @@
  * of its own: what retention removes is still known here. Never changes anything.
  */
 import { type Definition, labelOf } from "../src/core/definition.ts";
-import { controlKey, expansionKey, outcomeKey, parseKey } from "../src/core/keys.ts";
+import { controlKey, endKey, expansionKey, outcomeKey, parseKey } from "../src/core/keys.ts";
 import { readEnd, readFailure, readOutcomeNote } from "../src/core/records.ts";
 import { wholeDefinition } from "../src/core/recorded.ts";
 import type { Stored, TaskAddress } from "../src/ports.ts";
-import { Replay } from "../test/audit.ts";
+import { WatchedLog } from "../test/watched_log.ts";
 import type { Fault, Faults, Injected } from "./faults.ts";
 import type { Beginning } from "./planned_workflow.ts";
 import type { Done, SimulatedServer } from "./simulated_server.ts";
 
-interface Watched {
+interface Run {
   readonly log: Map<string, Stored>;
-  replay: Replay | undefined;
+  watched: WatchedLog | undefined;
   definition: Definition | undefined;
   /** Its retention was over. */
   removed: boolean;
@@ -26,7 +26,7 @@ export class Witness {
   readonly broken: string[] = [];
   readonly #server: SimulatedServer;
   readonly #faults: Faults;
-  readonly #runs = new Map<string, Watched>();
+  readonly #runs = new Map<string, Run>();
   readonly #times = new Map<string, number>();
   #seen: Seen[] = [];
   /** A power cut took away what was acknowledged: what was decided from it is beyond judgement. */
@@ -49,8 +49,8 @@ export class Witness {
   /** L1, L4: runs that are there and have no end. After a power cut that is hard to say. */
   get open(): string[] {
     if (this.#excused) return [];
-    return [...this.#runs].flatMap(([name, { replay }]) =>
-      replay === undefined || replay.ends.has(replay.scheduler.round) ? [] : name
+    return [...this.#runs].flatMap(([name, { watched }]) =>
+      watched === undefined || watched.audit.hasEnded ? [] : name
     );
   }
 
@@ -93,38 +93,39 @@ export class Witness {
     seen satisfies never;
   }
 
-  #watched(workflow: string): Watched {
-    let watched = this.#runs.get(workflow);
-    if (watched === undefined) {
-      watched = unknown();
-      this.#runs.set(workflow, watched);
+  #run(workflow: string): Run {
+    let run = this.#runs.get(workflow);
+    if (run === undefined) {
+      run = unknown();
+      this.#runs.set(workflow, run);
     }
-    return watched;
+    return run;
   }
 
   async #onRecorded(stored: Stored): Promise<void> {
     const key = parseKey(stored.key);
     if (key === undefined) return this.#say(`S13: ${stored.key} is no key`);
-    const watched = this.#watched(key.workflow);
-    if (this.#excused) return void watched.log.set(stored.key, stored);
-    if (watched.log.has(stored.key)) this.#say(`S2: ${stored.key} is recorded a second time`);
-    watched.log.set(stored.key, stored);
+    const run = this.#run(key.workflow);
+    if (this.#excused) return void run.log.set(stored.key, stored);
+    if (run.log.has(stored.key)) this.#say(`S2: ${stored.key} is recorded a second time`);
+    run.log.set(stored.key, stored);
     if (stored.key === `${key.workflow}.def.0`) {
-      watched.removed = false;
-      const { log } = watched;
-      const read = (key: string) => Promise.resolve(log.get(key));
-      watched.definition = await wholeDefinition(key.workflow, stored.data, read);
-      watched.replay = new Replay(key.workflow, watched.definition, stored.at);
+      run.removed = false;
+      const read = (key: string) => Promise.resolve(run.log.get(key));
+      run.definition = await wholeDefinition(key.workflow, stored.data, read);
+      run.watched = new WatchedLog(key.workflow, run.definition, stored.at);
+      run.watched.take(stored);
     } else if (key.is !== "definition") {
-      if (watched.replay === undefined) {
+      if (run.watched === undefined) {
         // What is written by whoever has not heard of the removal is removed by a sweep.
-        if (!watched.removed) this.#say(`S11: ${stored.key} is recorded, but no definition`);
+        if (!run.removed) this.#say(`S11: ${stored.key} is recorded, but no definition`);
         return;
       }
-      watched.replay.take(stored);
+      run.watched.take(stored);
       this.#checkFailure(stored);
-      if (key.is === "end") this.#checkKnowledge(key.workflow, stored, watched.log);
-      this.#say(...watched.replay.broken.splice(0));
+      if (key.is === "end") this.#checkKnowledge(key.workflow, stored, run.log);
+      const findings = run.watched.audit.findings.splice(0);
+      this.#say(...findings.map(({ invariant, message }) => `${invariant}: ${message}`));
     }
   }
 
@@ -149,10 +150,10 @@ export class Witness {
   async #onQueued(address: TaskAddress): Promise<void> {
     if (this.#excused) return;
     const { workflow, node, attempt } = address;
-    const { replay, removed } = this.#watched(workflow);
+    const { watched, removed } = this.#run(workflow);
     // A call that was under way for longer than the run was kept: what comes of it is removed by a sweep.
     if (removed && this.#faults.injected.length > 0) return;
-    if (replay?.dispatched.has(`${node}.${attempt}`) !== true) {
+    if (watched?.allowed.get(`${node}.${attempt}`)?.is !== "dispatch") {
       this.#say(`S1: ${nameOf(address)} is queued, which its log does not allow`);
     }
     const queued = (await this.#server.tasks.list(workflow)).filter((other) =>
@@ -165,36 +166,33 @@ export class Witness {
   #onTaskAcked(address: TaskAddress): void {
     if (this.#excused) return;
     const { workflow, node, attempt } = address;
-    const { log, replay, removed } = this.#watched(workflow);
+    const { log, watched, removed } = this.#run(workflow);
     const isRecorded = log.has(outcomeKey(workflow, node, attempt)) ||
       log.has(expansionKey(workflow, node, attempt));
-    if (isRecorded || removed || replay?.scheduler.finished !== undefined) return;
+    if (isRecorded || removed || watched?.audit.scheduler.finished !== undefined) return;
     this.#say(`S6: ${nameOf(address)} is acknowledged without an outcome`);
   }
 
   /** S7 */
   #onTickAcked(workflow: string): void {
     if (this.#excused) return;
-    const { replay, removed } = this.#watched(workflow);
-    if (replay === undefined || removed) return;
-    const { round } = replay.scheduler;
+    const { watched, removed } = this.#run(workflow);
+    if (watched === undefined || removed) return;
+    const { round } = watched.audit.scheduler;
     // Whoever opened the next round since wakes it, or a sweep does.
-    if (replay.ends.has(round) || replay.ends.has(round - 1)) return;
+    if (this.#hasEnd(workflow, round)) return;
     this.#say(`S7: the tick of ${workflow} is acknowledged, but round ${round} has no end`);
   }
 
   /** S5 */
   #onRemoved(filter: string): void {
     const workflow = filter.split(".")[0]!;
-    const { replay, definition } = this.#watched(workflow);
+    const { watched, definition } = this.#run(workflow);
     // What took a node's place goes with its parent, also when it was given up and has not ended.
-    if (!this.#excused && replay !== undefined && definition?.parent === undefined) {
-      const { scheduler, ends } = replay;
+    if (!this.#excused && watched !== undefined && definition?.parent === undefined) {
       // A retry in the very moment of the removal came too late, and is not acknowledged.
-      const { round } = scheduler;
-      if (!ends.has(round) && !ends.has(round - 1)) {
-        this.#say(`S5: ${workflow} is removed while it runs`);
-      }
+      const { round } = watched.audit.scheduler;
+      if (!this.#hasEnd(workflow, round)) this.#say(`S5: ${workflow} is removed while it runs`);
     }
     // The id is free again.
     for (const name of [...this.#times.keys()]) {
@@ -210,14 +208,14 @@ export class Witness {
     this.#times.set(name, times);
     if (times > 1) this.#repeats++;
     if (this.#excused) return;
-    const { replay, definition, removed } = this.#watched(workflow);
-    if (replay === undefined || definition === undefined) {
+    const { watched, definition, removed } = this.#run(workflow);
+    if (watched === undefined || definition === undefined) {
       // In the hands of a worker before the run was removed.
       if (removed) return;
       return this.#say(`S11: ${name} runs, but no such workflow was submitted`);
     }
     if (node >= definition.graph.size) return this.#say(`S11: ${name} runs, which does not exist`);
-    if (!replay.dispatched.has(`${node}.${attempt}`)) {
+    if (watched.allowed.get(`${node}.${attempt}`)?.is !== "dispatch") {
       return this.#say(`S12: ${name} runs, which its log does not allow`);
     }
     for (const input of inputs) {
@@ -237,6 +235,12 @@ export class Witness {
       }
     }
     return false;
+  }
+
+  /** This round, or the one before it, has its terminal record. */
+  #hasEnd(workflow: string, round: number): boolean {
+    const { log } = this.#run(workflow);
+    return log.has(endKey(workflow, round)) || log.has(endKey(workflow, round - 1));
   }
 
   #say(...lines: string[]): void {
@@ -260,8 +264,8 @@ const SLOW: readonly Fault[] = [
   "power cut",
 ];
 
-function unknown(): Watched {
-  return { log: new Map(), replay: undefined, definition: undefined, removed: false };
+function unknown(): Run {
+  return { log: new Map(), watched: undefined, definition: undefined, removed: false };
 }
 
 function nameOf({ workflow, node, attempt }: TaskAddress): string {

@@ -1,5 +1,6 @@
 /** The library on one connection: workers, processors and runs, all of one namespace. Keeps nothing that could not be read again. */
 import type { NatsConnection } from "@nats-io/nats-core";
+import { doctor, type DoctorOptions, type DoctorReport } from "./client/doctor.ts";
 import { KnownTasks } from "./client/known_tasks.ts";
 import { list, type ListOptions } from "./client/list.ts";
 import { liveProcessors, liveWorkers } from "./client/live.ts";
@@ -189,5 +190,15 @@ export class Dyrygent {
   /** The schedules there are, in no particular order. */
   schedules(): AsyncGenerator<ScheduleStatus, void, void> {
     return schedules(this.#ports);
+  }
+
+  /**
+   * Looks whether all is well: the server and its limits, streams and consumers as they must be, clocks, who runs, queues
+   * that nobody serves, runs and messages that do not fit each other, what cannot be read. Changes nothing. Reads the ids
+   * of all runs. What this user may not see is a finding, too.
+   * @throws {InvalidOptionError}, {UnavailableError} when nothing can be seen, or not what is recorded
+   */
+  doctor(options: DoctorOptions = {}): Promise<DoctorReport> {
+    return doctor(this.#ports, options);
   }
 }

@@ -4,6 +4,7 @@
  * are `UnavailableError`s.
  */
 import type { Codec } from "./core/sealing.ts";
+import type { ServerFacts } from "./core/server_health.ts";
 
 export type Cancel = () => void;
 
@@ -210,6 +211,11 @@ export interface Ports {
   readonly hints: Hints;
   readonly views: Views;
   readonly blobs: Blobs;
+  /**
+   * Looks at what all this stands on; undefined where it is nothing but this process. Only for the doctor.
+   * @param monitoringUrl where the server shows what it does not tell its clients
+   */
+  inspect(asked: { monitoringUrl?: string }): Promise<ServerFacts | undefined>;
   /** What users own is sealed with it; none: nothing is. */
   readonly codec?: Codec | undefined;
   readonly clock: Clock;

@@ -593,6 +593,9 @@ protocol("the permissions that the page names are enough", async () => {
     const growing = await client!.submit(grown, { id: "grown" });
     await growing.send("go");
     assert.equal(await growing.result(), [2]);
+    assert.equal((await growing.audit()).findings, []);
+    const { findings } = await client!.doctor();
+    assert.not.ok(findings.some(({ code }) => code === "not-seen"));
     const gone = await client!.submit(add.s(1, 1), { id: "gone" });
     await gone.result();
     assert.ok((await gone.remove()).applied);

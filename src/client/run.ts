@@ -25,6 +25,7 @@ import { recordControl } from "../runs/control.ts";
 import { type LastEnd, lastEnd } from "../runs/end.ts";
 import { removeRun } from "../runs/removal.ts";
 import { fillFrom, lastOutcome, resultOf, successOf } from "../runs/results.ts";
+import { audit, type AuditOptions, type AuditReport } from "./audit.ts";
 import { waitFor } from "./wait.ts";
 import { type RunEvent, watch } from "./watch.ts";
 
@@ -193,6 +194,16 @@ export class Run<Out = unknown> {
     if (!hasEnded(state) || isNeeded) return { applied: false, state };
     await removeRun(this.#ports, this.id);
     return { applied: true, state };
+  }
+
+  /**
+   * Checks what is recorded against the invariants (docs/architecture.md#invariants), and what is queued; names each edge
+   * that was violated and each record that is missing. Also of the runs that took the place of its nodes. A run under way
+   * is judged as far as it is. Needs no codec. Child runs that were removed after their retention are no finding.
+   * @throws {NotFoundError}, {InvalidOptionError}, {UnavailableError}
+   */
+  audit(options: AuditOptions = {}): Promise<AuditReport> {
+    return audit(this.#ports, this.id, options);
   }
 
   async #isUnderWay(run: string): Promise<boolean> {

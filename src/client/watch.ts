@@ -4,7 +4,7 @@
  */
 import { type Definition, labelOf } from "../core/definition.ts";
 import { everythingOf, parseKey } from "../core/keys.ts";
-import { factOf, type Recorded } from "../core/recorded.ts";
+import { LogReader, type Recorded } from "../core/recorded.ts";
 import { readEnd } from "../core/records.ts";
 import {
   type FinalState,
@@ -110,6 +110,7 @@ async function readable(
 class Story {
   readonly #definition: Definition;
   readonly #scheduler: Scheduler;
+  readonly #reader = new LogReader();
   readonly #seen = new Set<string>();
   #events: RunEvent[] = [];
   #state: WorkflowState = "INITIAL";
@@ -136,10 +137,10 @@ class Story {
     if (this.#seen.has(recorded.key)) return;
     this.#seen.add(recorded.key);
     const parsed = parseKey(recorded.key);
+    const fact = this.#reader.take(recorded);
     if (parsed?.is === "end") {
       this.#ends.set(parsed.round, readEnd(recorded.data)?.state ?? "ERROR");
     } else {
-      const fact = factOf(recorded);
       if (fact === undefined) return;
       if (this.#state === "INITIAL") this.#workflow("RUNNING");
       this.#scheduler.apply(fact);

@@ -53,6 +53,8 @@ export type Fact =
     readonly control: Control;
     readonly at: number;
     readonly id?: string;
+    /** The last round that had its terminal record before this in the log; absent: not known. */
+    readonly endedRound?: number;
   };
 
 /** What is to be done for an open node. */

@@ -32,16 +32,16 @@ export const outcomesOf = (workflow: string): string => `${workflow}.r.>`;
 export const expansionsOf = (workflow: string): string => `${workflow}.r.*.*.run`;
 /** All outcomes and expansions of one node. */
 export const outcomesOfNode = (workflow: string, node: number): string => `${workflow}.r.${node}.>`;
+/** The terminal records of a workflow. */
+export const endsOf = (workflow: string): string => `${workflow}.end.*`;
 /** All control facts of a workflow. */
 export const controlsOf = (workflow: string): string => `${workflow}.ctl.*`;
-/** All terminal records of a workflow. */
-export const endsOf = (workflow: string): string => `${workflow}.end.*`;
+/** The control facts of all workflows. */
+export const ALL_CONTROLS = "*.ctl.*";
 /** Everything recorded about a workflow. */
 export const everythingOf = (workflow: string): string => `${workflow}.>`;
 /** The heads of all definitions. */
 export const ALL_HEADS = "*.def.0";
-/** The control facts of all workflows. */
-export const ALL_CONTROLS = "*.ctl.*";
 /** The terminal records of all workflows. */
 export const ALL_ENDS = "*.end.*";
 

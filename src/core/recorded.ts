@@ -41,6 +41,36 @@ export function factOf({ key, note, data }: Recorded): Fact | undefined {
 }
 
 /**
+ * Takes a log in, in its order: what a control fact means depends on whether a terminal record stands before it. Other
+ * records may be left out.
+ */
+export class LogReader {
+  #endedRound = 0;
+
+  /** What the next record says; undefined when it is no fact, or cannot be understood. */
+  take(recorded: Recorded): Fact | undefined {
+    const parsed = parseKey(recorded.key);
+    if (parsed?.is === "end") this.#endedRound = Math.max(this.#endedRound, parsed.round);
+    const fact = factOf(recorded);
+    return fact?.is === "control" ? { ...fact, endedRound: this.#endedRound } : fact;
+  }
+}
+
+/** Whether a record's body says something to the scheduler, which its key and its note do not. */
+export function saysMoreInBody({ key, note }: Omit<Recorded, "data">): boolean {
+  switch (parseKey(key)?.is) {
+    case "outcome":
+      return readOutcomeNote(note)?.is === "failed";
+    case "expansion":
+    case "control":
+    case "end":
+      return true;
+    default:
+      return false;
+  }
+}
+
+/**
  * The definition that `head` begins.
  * @param read gives the other records.
  * @throws {InvalidWorkflowError} when it cannot be read, or a record is missing: the head is written last.

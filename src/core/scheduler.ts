@@ -14,12 +14,12 @@
  *   any final → PENDING, STARTED   the finished workflow is retried or rerun: the next round
  *
  * Outcomes may come in any order and more than once. Control facts must come in the order of the stream, after all
- * facts before them: what was recorded before a cancel counts, what comes later does not.
+ * facts before them: what was recorded before a cancel counts, what comes later does not. What opens the next round
+ * counts only after the terminal record of this one, or that would never be written.
  */
 import { chanceOf } from "./chance.ts";
 import type { Definition } from "./definition.ts";
 import {
-  type Control,
   type Effect,
   EXPIRED,
   type Fact,
@@ -157,7 +157,7 @@ export class Scheduler {
         this.#expand(fact);
         break;
       case "control":
-        if (this.#isNew(fact.id)) this.#control(fact.control, fact.at);
+        if (this.#isNew(fact.id)) this.#control(fact);
         break;
       default:
         fact satisfies never;
@@ -352,7 +352,7 @@ export class Scheduler {
     return isNew;
   }
 
-  #control(control: Control, at: number): void {
+  #control({ control, at, endedRound = Infinity }: Fact & { is: "control" }): void {
     switch (control.is) {
       case "cancel":
         return this.#stop("CANCELLED", at, control.reason);
@@ -369,9 +369,10 @@ export class Scheduler {
       case "retry":
         // Also of a run that somebody else has retried already: its end is what the parent waits for now.
         this.#parentAttempt = control.attempt ?? this.#parentAttempt;
-        if (this.#finished === "SUCCESS") return;
+        if (this.#finished === "SUCCESS" || endedRound < this.#round) return;
         return this.#nextRound(at, []);
       case "rerun":
+        if (endedRound < this.#round) return;
         return this.#nextRound(at, control.nodes);
       case "event":
         return this.#event(control.name, control.data);

@@ -35,6 +35,7 @@ export function memoryPorts(
     hints,
     views: new MemoryViews(),
     blobs: new MemoryBlobs(),
+    inspect: () => Promise.resolve(undefined),
     codec,
     clock,
     random,

@@ -3,6 +3,7 @@ import { ClosedConnectionError, type NatsConnection } from "@nats-io/nats-core";
 import { jetstream, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { UnsupportedServerError } from "../core/errors.ts";
+import { isSupported, OLDEST_SERVER } from "../core/server_health.ts";
 import type { Codec } from "../core/sealing.ts";
 import type { Log, Ports } from "../ports.ts";
 import { NatsBlobs } from "./blobs.ts";
@@ -10,6 +11,7 @@ import { systemClock } from "./clock.ts";
 import { translate } from "./errors.ts";
 import { NatsFacts } from "./facts.ts";
 import { NatsHints } from "./hints.ts";
+import { inspect } from "./inspection.ts";
 import type { Link } from "./link.ts";
 import { namesIn } from "./names.ts";
 import { Patience } from "./patience.ts";
@@ -38,7 +40,6 @@ export interface NatsOptions extends StorageOptions {
   readonly codec?: Codec | undefined;
 }
 
-const OLDEST: readonly [number, number] = [2, 10];
 const REQUESTS = { timeoutMs: 5_000, patienceMs: 30_000, window: 4_096 };
 /** Records stay below the server's limit by what subjects and headers take. */
 const RECORD_ROOM = 4_096;
@@ -77,6 +78,7 @@ export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promi
     hints: new NatsHints(nc, names),
     views: await openViews(link, options),
     blobs: new NatsBlobs(link, options, maxRecord),
+    inspect: (asked) => inspect(link, options, asked),
     codec,
     clock: systemClock,
     random: systemRandom,
@@ -107,10 +109,9 @@ async function openViews(link: Link, { replicas, storage }: StorageOptions): Pro
 }
 
 function checkVersion(version: string): void {
-  const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10));
-  if (major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) return;
+  if (isSupported(version)) return;
   throw new UnsupportedServerError(
-    `nats-server ${version} is too old: ${OLDEST.join(".")} or newer is needed`,
+    `nats-server ${version} is too old: ${OLDEST_SERVER.join(".")} or newer is needed`,
     {
       hint:
         "Older servers lose other workflows' tasks in flight when one is purged. Upgrade nats-server.",

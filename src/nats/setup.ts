@@ -15,6 +15,7 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { ConfigMismatchError } from "../core/errors.ts";
+import type { Difference } from "../core/server_health.ts";
 import { CODE, hasCode, translate } from "./errors.ts";
 import type { Link } from "./link.ts";
 import { type Lane, laneConsumer, type Names } from "./names.ts";
@@ -82,6 +83,18 @@ export function ticksConfig(names: Names, storage: StorageOptions): Wanted<Strea
   };
 }
 
+/** What matters of the bucket of views. The client library makes it, and whatever exists is used: nobody decides from it. */
+export function stateConfig(names: Names, storage: StorageOptions): Wanted<StreamConfig> {
+  const { allow_rollup_hdrs: _, ...kept } = common(storage);
+  return {
+    ...kept,
+    name: `KV_${names.stateBucket}`,
+    subjects: [`$KV.${names.stateBucket}.>`],
+    retention: RetentionPolicy.Limits,
+    max_msgs_per_subject: 1,
+  };
+}
+
 /** A bucket of the object store; one that another client of it has made will do. Chunks of a blob share a subject. */
 export function resultsConfig(names: Names, storage: StorageOptions): Wanted<StreamConfig> {
   const { resultsStream, resultsBucket } = names;
@@ -137,7 +150,7 @@ export async function ensureStream(
   await patience.with(`set up stream ${name}`, async () => {
     const actual = await existing(() => jsm.streams.info(name), CODE.streamNotFound);
     const { config } = actual ?? await jsm.streams.add(wanted as StreamConfig & { name: string });
-    compare(`Stream ${name}`, wanted, config);
+    refuse(streamDifferences(wanted, config));
   });
 }
 
@@ -154,7 +167,7 @@ export async function ensureConsumer(
   try {
     const actual = await existing(() => jsm.consumers.info(stream, name), CODE.consumerNotFound);
     const { config } = actual ?? await jsm.consumers.add(stream, wanted);
-    compareConsumer(stream, wanted, config);
+    refuse(consumerDifferences(stream, wanted, config));
     return actual === undefined;
   } catch (error) {
     throw translate(`set up consumer ${name}`, error);
@@ -177,7 +190,7 @@ export async function ensureLimitedConsumer(
     const actual = await existing(() => jsm.consumers.info(stream, name), CODE.consumerNotFound);
     const { config, num_waiting } = actual ?? await addOrGet(jsm, stream, wanted);
     const was = config.max_ack_pending ?? -1;
-    compareConsumer(stream, { ...wanted, max_ack_pending: was }, config);
+    refuse(consumerDifferences(stream, { ...wanted, max_ack_pending: was }, config));
     const is = mayChange ? wanted.max_ack_pending! : was;
     if (is !== was) await jsm.consumers.update(stream, name, { max_ack_pending: is });
     return { was, is, isUnasked: num_waiting === 0 };
@@ -202,13 +215,19 @@ async function addOrGet(
   }
 }
 
-/** @throws {ConfigMismatchError} naming the first field that differs. */
-export function compareConsumer(
+export function streamDifferences(
+  wanted: Wanted<StreamConfig>,
+  actual: StreamConfig,
+): Difference[] {
+  return differences(`Stream ${wanted.name}`, wanted, actual);
+}
+
+export function consumerDifferences(
   stream: string,
   wanted: Wanted<ConsumerConfig>,
   actual: ConsumerConfig,
-): void {
-  compare(`Consumer ${wanted.durable_name} of ${stream}`, {
+): Difference[] {
+  return differences(`Consumer ${wanted.durable_name} of ${stream}`, {
     ...wanted,
     backoff: undefined,
     inactive_threshold: 0,
@@ -225,14 +244,21 @@ async function existing<T>(ask: () => Promise<T>, notFound: number): Promise<T |
   }
 }
 
+function refuse([first]: readonly Difference[]): void {
+  if (first !== undefined) throw mismatch(first);
+}
+
+export function mismatch({ object, field, expected, actual }: Difference): ConfigMismatchError {
+  return new ConfigMismatchError(object, field, expected, actual);
+}
+
 /** Servers leave out fields that are zero, false or empty. */
-function compare(object: string, wanted: object, actual: object): void {
-  for (const [field, expected] of Object.entries(wanted)) {
+function differences(object: string, wanted: object, actual: object): Difference[] {
+  return Object.entries(wanted).flatMap(([field, expected]) => {
     const found = (actual as Record<string, unknown>)[field];
-    if (canonical(found) !== canonical(expected)) {
-      throw new ConfigMismatchError(object, field, expected, found);
-    }
-  }
+    const isSame = canonical(found) === canonical(expected);
+    return isSame ? [] : [{ object, field, expected, actual: found }];
+  });
 }
 
 function canonical(value: unknown): string {

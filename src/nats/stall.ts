@@ -3,9 +3,9 @@
  * messages, it may hand out no more, or there is nothing. Says so only; what is to be done, its intake decides.
  */
 import type { ConsumerConfig, ConsumerInfo, JetStreamManager } from "@nats-io/jetstream";
-import { ConfigMismatchError } from "../core/errors.ts";
+import type { ConfigMismatchError } from "../core/errors.ts";
 import { CODE, hasCode } from "./errors.ts";
-import { compareConsumer } from "./setup.ts";
+import { consumerDifferences, mismatch } from "./setup.ts";
 
 export type Stall =
   /** Nothing waits to be handed out, or as much is out as may be. */
@@ -29,12 +29,8 @@ export function stallOf(
   stream: string,
   wanted: Partial<ConsumerConfig>,
 ): Stall {
-  try {
-    compareConsumer(stream, wanted, info.config);
-  } catch (error) {
-    if (error instanceof ConfigMismatchError) return { is: "changed", error };
-    throw error;
-  }
+  const [difference] = consumerDifferences(stream, wanted, info.config);
+  if (difference !== undefined) return { is: "changed", error: mismatch(difference) };
   if (info.paused === true) return { is: "paused", forMs: (info.pause_remaining ?? 0) / NANOS };
   const { max_ack_pending: most = -1 } = info.config;
   const isFull = most > 0 && info.num_ack_pending >= most;

@@ -26,7 +26,7 @@ import { ensureConsumer, ensureLimitedConsumer, laneConfig } from "./setup.ts";
 import type { Link } from "./link.ts";
 import { lookForStall, type Stall } from "./stall.ts";
 
-/** Others may change the limit of a lane, or delete its consumer: how long this process trusts what it knows. */
+/** Somebody may have deleted a lane, or changed its limit: how long a process trusts what it knows. */
 const LOOK_AGAIN_MS = 10_000;
 /** How often workers look for lanes nobody told them of. */
 const LOOK_FOR_LANES_MS = 30_000;
@@ -127,7 +127,10 @@ export class NatsTasks implements Tasks {
     onTask: (task: TaskDelivery) => void,
   ): Promise<Intake> {
     const lane = laneFor({ priority: DEFAULT_PRIORITY });
-    await Promise.all(queues.map((queue) => this.#openLane({ queue, lane }, TAKE)));
+    await Promise.all(queues.map((queue) => {
+      this.#open.delete(laneConsumer(queue, lane));
+      return this.#openLane({ queue, lane }, TAKE);
+    }));
     const lanes = new Lanes(this.#link.nc, this.#link.clock, this.#link.log, {
       names: this.#link.names,
       queues,
@@ -200,13 +203,14 @@ export class NatsTasks implements Tasks {
   ): Promise<{ isNews: boolean; most: number | undefined }> {
     const { jsm, names, log, patience } = this.#link;
     const config = laneConfig(names, lane, this.leaseMs);
+    const action = `open lane ${lane.lane} of queue ${lane.queue}`;
     if (!isLimited(lane.lane)) {
       const isKnown = this.#open.has(laneConsumer(lane.queue, lane.lane));
-      const isNew = await ensureConsumer(jsm, names.tasksStream, config);
-      return { isNews: isNew || !isKnown, most: undefined };
+      const ensure = () => ensureConsumer(jsm, names.tasksStream, config);
+      return { isNews: await patience.with(action, ensure) || !isKnown, most: undefined };
     }
     const { was, is, isUnasked } = await patience.with(
-      `open lane ${lane.lane} of queue ${lane.queue}`,
+      action,
       () => ensureLimitedConsumer(jsm, names.tasksStream, config, { mayChange }),
     );
     if (is !== was) {

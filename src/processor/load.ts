@@ -2,9 +2,9 @@
 import type { Definition, Parent } from "../core/definition.ts";
 import { decodeHead, DEFINITION_VERSION, versionOf } from "../core/definition_codec.ts";
 import { type DyrygentError, InvalidWorkflowError } from "../core/errors.ts";
-import { controlsOf, definitionKey, outcomesOf, parseKey } from "../core/keys.ts";
-import { factOf, wholeDefinition } from "../core/recorded.ts";
-import { readOutcomeNote } from "../core/records.ts";
+import { controlsOf, definitionKey, endsOf, outcomesOf } from "../core/keys.ts";
+import { LogReader, saysMoreInBody, wholeDefinition } from "../core/recorded.ts";
+import { readControl } from "../core/records.ts";
 import type { Fact } from "../core/fact.ts";
 import type { Facts, Stored } from "../ports.ts";
 
@@ -71,18 +71,24 @@ export async function loadFacts(facts: Facts, workflow: string): Promise<LoadedF
     ? []
     : await facts.scan(outcomesOf(workflow));
   const whole = await Promise.all(outcomes.map((stored) => withBody(facts, stored)));
-  const all = [...whole, ...controls].sort((a, b) => a.seq - b.seq);
+  // Only what may open another round asks whether this one had ended.
+  const ends = controls.some(opensRound) ? await facts.scan(endsOf(workflow)) : [];
+  const all = [...whole, ...controls, ...ends].sort((a, b) => a.seq - b.seq);
+  const reader = new LogReader();
   return {
-    facts: all.flatMap((stored) => factOf(stored) ?? []),
+    facts: all.flatMap((stored) => reader.take(stored) ?? []),
     controls: controls.length,
     outcomes: outcomes.length,
     latest: all.at(-1)?.key,
   };
 }
 
-/** A scan brings no bodies; only failures and expansions need theirs. */
+function opensRound({ data }: Stored): boolean {
+  const is = readControl(data)?.control.is;
+  return is === "retry" || is === "rerun";
+}
+
+/** A scan brings no bodies. */
 async function withBody(facts: Facts, stored: Stored): Promise<Stored> {
-  const isNeeded = readOutcomeNote(stored.note)?.is === "failed" ||
-    parseKey(stored.key)?.is === "expansion";
-  return isNeeded ? await facts.readRecorded(stored.key) ?? stored : stored;
+  return saysMoreInBody(stored) ? await facts.readRecorded(stored.key) ?? stored : stored;
 }

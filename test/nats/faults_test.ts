@@ -429,6 +429,36 @@ for (const [stream, consumer] of [["TASKS", "p5-default"], ["TICKS", "processor"
 }
 
 test(
+  "a lane that somebody deleted while no worker had it is made again, and what waits in it runs",
+  tests.scope(async (scope) => {
+    const app = await scope.open();
+    await scope.processor(await scope.open(), { tick: { idle: ["500ms", "500ms"] } });
+    const urgent = (n: number) => add.s(n, n).set({ priority: 9 });
+    const waiting = await app.submit(urgent(1), { unknownTasks: "ignore" });
+    await eventually("it is queued", async () => (await scope.contents()).tasks === 1);
+    const { consumers } = await jetstreamManager(await scope.raw);
+    await consumers.delete(`${scope.namespace}_TASKS`, "p9-default");
+    await scope.worker(await scope.open(), { tasks: arithmetic });
+    assert.is(await waiting.result(), 2);
+  }, { within: 40_000 }),
+);
+
+test(
+  "a worker makes its queue's lane anew, though its process has seen it before",
+  tests.scope(async (scope) => {
+    const app = await scope.running({ tasks: arithmetic, queues: ["other"] });
+    const run = await app.submit(add.s(1, 1), { unknownTasks: "ignore" });
+    const shared = await scope.open();
+    await (await scope.worker(shared, { tasks: arithmetic })).stop();
+    await run.ended();
+    const { consumers } = await jetstreamManager(await scope.raw);
+    await consumers.delete(`${scope.namespace}_TASKS`, "p5-default");
+    await scope.worker(shared, { tasks: arithmetic });
+    assert.ok(await consumers.info(`${scope.namespace}_TASKS`, "p5-default"));
+  }),
+);
+
+test(
   "retention removes all of the runs that are over, and nothing of the others",
   tests.scope(async (scope) => {
     const app = await scope.open();
