@@ -61,8 +61,12 @@ export class PullIntake implements Intake {
 
   want(count: number): void {
     this.#wanted += count;
-    // A request for every single message would cost as much as the message: ask when half is used up.
-    if (this.#wanted >= this.#outstanding) this.#askSoon();
+    this.#askIfDue();
+  }
+
+  /** A request for every single message would cost as much as the message: ask when half is used up. */
+  #askIfDue(): void {
+    if (this.#wanted > 0 && this.#wanted >= this.#outstanding) this.#askSoon();
   }
 
   async close(): Promise<void> {
@@ -130,6 +134,7 @@ export class PullIntake implements Intake {
     // A delivered message keeps its own subject; what arrives on the inbox's is about the request.
     if (!msg.subject.startsWith(this.#inboxes)) {
       if (this.#outstanding > 0) this.#outstanding--;
+      this.#askIfDue();
       return this.#handOut(msg);
     }
     const code = msg.headers?.code;
@@ -156,9 +161,10 @@ export class PullIntake implements Intake {
   }
 
   #unused(count: number): void {
-    if (this.#options.onUnused !== undefined) return this.#options.onUnused(count);
-    this.#wanted += count;
-    this.#askSoon();
+    // What was wanted meanwhile has waited for this.
+    if (this.#options.onUnused === undefined) this.#wanted += count;
+    else this.#options.onUnused(count);
+    this.#askIfDue();
   }
 
   async #restore(): Promise<void> {
