@@ -156,7 +156,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: "server",
     stage: "single",
     lanes: [{
-      everyMs: [500, 2_500],
+      everyMs: [300, 1_500],
       fault: (rolls) => server(rolls, { is: "any", number: 0 }),
     }],
   },
@@ -197,7 +197,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: "cluster",
     stage: "cluster",
     lanes: [{
-      everyMs: [1_000, 5_000],
+      everyMs: [500, 3_000],
       fault: (rolls) => rolls.often(50) ? server(rolls, anyServer(rolls)) : isolation(rolls),
     }],
   },
@@ -206,7 +206,7 @@ export const SCENARIOS: readonly Scenario[] = [
     stage: "cluster",
     lanes: [
       {
-        everyMs: [2_000, 8_000],
+        everyMs: [1_000, 5_000],
         fault: (rolls) => rolls.often(50) ? server(rolls, anyServer(rolls)) : isolation(rolls),
       },
       { everyMs: [500, 3_000], fault: (rolls) => rolls.pick([death, pause, network])(rolls) },

@@ -2,10 +2,10 @@
  * Plays a scenario once: starts its stage and its fleet, lets clients submit while things break, mends everything, waits for the
  * end of all that was begun, and has it checked. Whatever it started has ended when it returns.
  */
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { Dyrygent } from "nats-dyrygent";
 import { Rolls } from "../test/mixed/plans.ts";
@@ -30,6 +30,8 @@ export interface Played extends Findings {
   readonly workflows: number;
   /** How long it took from the last fault to the end of all, milliseconds. */
   readonly settledMs: number;
+  /** It wanted a small disk, and this system does not let it have one. */
+  readonly isMissingDisk: boolean;
   /** Where histories and logs are, if something is to be looked into. */
   readonly folder: string | undefined;
 }
@@ -51,9 +53,12 @@ export async function play(scenario: Scenario, options: PlayOptions): Promise<Pl
   const folder = mkdtempSync(join(tmpdir(), `chaos-${scenario.name}-`));
   const workload = { seed: options.seed, mayBeBig: scenario.stage !== "small disk" };
   const journal = new Journal(folder, "main");
+  const discard = () => rmSync(folder, { recursive: true, force: true });
+  // Whoever interrupts it does not want to look into it.
+  process.once("exit", discard);
   try {
     const { findings, ...disturbed } = await disturb(scenario, options, workload, folder, journal);
-    const { workflows, settledMs, facts, left } = disturbed;
+    const { workflows, settledMs, isMissingDisk, facts, left } = disturbed;
     const workloads = await Promise.all(
       Array.from({ length: workflows }, (_, index) => submitted(index, workload)),
     );
@@ -64,16 +69,21 @@ export async function play(scenario: Scenario, options: PlayOptions): Promise<Pl
       if (entry.is === "fault") faults.set(entry.kind, (faults.get(entry.kind) ?? 0) + 1);
     }
     const all = [...findings, ...checked.violations];
-    if (all.length === 0) await rm(folder, { recursive: true, force: true });
+    if (all.length === 0) discard();
     return {
       ...checked,
       faults,
       workflows,
       violations: all,
       settledMs,
+      isMissingDisk,
       folder: all.length === 0 ? undefined : folder,
     };
+  } catch (error) {
+    console.error(`histories and logs: ${folder}`);
+    throw error;
   } finally {
+    process.off("exit", discard);
     journal.close();
   }
 }
@@ -95,6 +105,7 @@ async function submitted(index: number, options: WorkloadOptions): Promise<Submi
 interface Disturbed {
   readonly workflows: number;
   readonly settledMs: number;
+  readonly isMissingDisk: boolean;
   readonly findings: readonly string[];
   readonly facts: Awaited<ReturnType<typeof readFacts>>;
   readonly left: Awaited<ReturnType<typeof readLeft>>;
@@ -144,6 +155,7 @@ async function disturb(
   return {
     workflows: desk.submitted,
     settledMs,
+    isMissingDisk: scenario.stage === "small disk" && stage.disk === undefined,
     findings: [...fleet.findings, ...findings],
     facts,
     left,

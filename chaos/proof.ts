@@ -216,11 +216,15 @@ function grown(rolls: Rolls): ProofNode[] {
 
 function anyGraph(rolls: Rolls, size: number): ProofNode[] {
   const nodes: ProofNode[] = [];
+  const hopeless = rolls.often(15) ? rolls.roll(size) : undefined;
   for (let i = 0; i < size; i++) {
     const some = (most: number) => [
       ...new Set(Array.from({ length: i === 0 ? 0 : rolls.roll(most + 1) }, () => rolls.roll(i))),
     ];
-    const node = proving(anySpec(rolls), some(3), rolls.often(2) ? 0 : 3);
+    const spec = anySpec(rolls);
+    const node = i === hopeless
+      ? proving({ ...spec, fails: 9 }, some(3), 1)
+      : proving(spec, some(3));
     nodes.push({ ...node, after: some(1) });
   }
   return nodes;

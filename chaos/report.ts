@@ -53,10 +53,14 @@ function kinds({ scenario, plays }: Line): string[] {
     for (const { why = "unexplained" } of extras) reasons.set(why, (reasons.get(why) ?? 0) + 1);
   }
   const again = reasons.size === 0 ? [] : [`  run again after: ${counted(reasons)}`];
+  const isMissingDisk = plays.some((played) => played.isMissingDisk);
   const left = plays.reduce((total, { leftByServer }) => total + leftByServer, 0);
   return [
     `${scenario}: ${counted(injected)}`,
     ...again,
+    ...(isMissingDisk
+      ? ["  no disk was full: that needs user namespaces, which this system does not allow"]
+      : []),
     ...(left === 0
       ? []
       : [`  acknowledged, but not removed by a server whose disk was full: ${left}`]),

@@ -15,4 +15,14 @@ test("a year takes no time", async () => {
   assert.ok(performance.now() - before < 10_000, "it took more than ten seconds");
 });
 
+test("time goes on after a run in a node's place has ended", async () => {
+  const list = task("list", () => [1, 2]);
+  const double = task("double", (n: number) => 2 * n);
+  const wf = new Workflow("waits");
+  const doubled = wf.map(double, wf.call(list));
+  wf.call(nothing).after(doubled).set({ countdown: "1h" });
+  const { state } = await runLocally(wf, { tasks: [nothing, list, double] });
+  assert.is(state, "SUCCESS");
+});
+
 test.run();

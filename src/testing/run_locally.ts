@@ -79,7 +79,10 @@ export async function runLocally<Out>(
   // Nobody looks, and nothing gets lost in here: presence and safety ticks would only make days of virtual time long.
   const seldom = { tick: { idle: ["30d", "30d"] }, sweep: "30d", schedules: "30d" } as const;
   const processor = new Processor(ports, seldom, { isAnnounced: false });
-  const end = new Promise((resolve) => processor.on("finish", resolve));
+  // Runs in the place of its nodes finish too.
+  const end = new Promise<void>((resolve) =>
+    processor.on("finish", (finished) => finished.id === id && resolve())
+  );
   await worker.start();
   await processor.start();
   await drive(clock, running, end);
