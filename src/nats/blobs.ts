@@ -96,7 +96,11 @@ export class NatsBlobs implements Blobs {
     }
     // Not before all of it is here: a description may claim any size.
     const whole = new Uint8Array(size);
-    chunks.reduce((at, chunk) => (whole.set(chunk, at), at + chunk.length), 0);
+    let at = 0;
+    for (const chunk of chunks) {
+      whole.set(chunk, at);
+      at += chunk.length;
+    }
     return await digestOf(whole) === digest ? whole : "damaged";
   }
 

@@ -234,7 +234,7 @@ export class PullIntake implements Intake {
         }
         break;
       case "missing":
-        this.#log("warn", `consumer ${consumer} is gone, and is made again`);
+        if (isNew) this.#log("warn", `consumer ${consumer} is gone, and is made again`);
         void this.#restore();
         break;
       case "changed":
@@ -273,6 +273,8 @@ export class PullIntake implements Intake {
   async #remake(messages: number): Promise<void> {
     const { consumer, remove } = this.#options;
     this.#log("warn", `consumer ${consumer} has passed over ${messages} messages: it is made anew`);
+    // Not again soon: if that did not help, nothing else here will.
+    this.#doubtMs = LONGEST_DOUBT_MS;
     try {
       await remove?.();
     } catch (error) {
