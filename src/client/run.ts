@@ -260,7 +260,7 @@ export class Run<Out = unknown> {
         if (success !== undefined) return { is: "success" as const, success };
         const last = await lastEnd(facts, this.id);
         return last === undefined || last.reopened
-          ? undefined
+          ? await this.#notYet()
           : { is: "ended" as const, end: last.end };
       },
     );
@@ -308,8 +308,13 @@ export class Run<Out = unknown> {
   async #waitForEnd(): Promise<LastEnd> {
     return await waitFor(this.#ports, [`${this.id}.end.*`], async () => {
       const last = await lastEnd(this.#ports.facts, this.id);
-      return last === undefined || last.reopened ? undefined : last;
+      return last === undefined || last.reopened ? await this.#notYet() : last;
     });
+  }
+
+  /** Nothing is told of a run that was removed. */
+  async #notYet(): Promise<undefined> {
+    if (await this.#ports.facts.read(definitionKey(this.id)) === undefined) throw this.#notFound();
   }
 
   async #head(): Promise<Head> {
