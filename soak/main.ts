@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 import { connect } from "@nats-io/transport-node";
 import { startNatsServer } from "../scripts/nats_server.ts";
 import { Crew } from "./crew.ts";
-import { FULL, judge, line, type Mark, QUICK, TITLES } from "./marks.ts";
+import { FULL, judge, line, type Mark, QUICK, titles } from "./marks.ts";
 import { beMember, type MemberOptions, type Role } from "./member.ts";
 import { Store } from "./store.ts";
 import { countTimers } from "./timers.ts";
@@ -91,7 +91,7 @@ async function soak(load: Load): Promise<boolean> {
       Math.ceil(load.workflows / load.marks)
     } workflows; MB, after a collection`,
   );
-  console.log(line(TITLES(roles)));
+  console.log(line(titles(roles)));
   const marks: Mark[] = [];
   const start = performance.now();
   for (let workflows = 0;;) {

@@ -20,14 +20,14 @@ export interface Verdict {
   readonly isFine: boolean;
 }
 
-const MB = 1_048_576;
-const SHOWN = 5;
 /** How much memory may grow: of a process's heap, and of what is resident, which moves in larger steps. */
 export interface Patience {
   readonly heap: Allowance;
   readonly resident: Allowance;
 }
 
+const MB = 1_048_576;
+const SHOWN = 5;
 export const FULL: Patience = {
   heap: { share: 0.02, floor: 0.25 * MB },
   resident: { share: 0.05, floor: 8 * MB },
@@ -44,7 +44,7 @@ const COUNTED: Allowance = { share: 0, floor: 1 };
 
 const WIDTH = 9;
 
-export function TITLES(roles: readonly Role[]): string[] {
+export function titles(roles: readonly Role[]): string[] {
   return [
     "runs",
     "tasks",

@@ -49,10 +49,11 @@ export class Store {
     const { factsStream, tasksStream, ticksStream, resultsStream, stateBucket } = this.#names;
     const jsm = await jetstreamManager(this.#nc);
     const found: string[] = [];
-    for (const name of [tasksStream, ticksStream, factsStream, resultsStream]) {
-      const { state } = await jsm.streams.info(name, { subjects_filter: ">" }).catch(() => ({
-        state: { subjects: {} },
-      }));
+    const streams = [tasksStream, ticksStream, factsStream];
+    // Made when there is a first big result.
+    for await (const name of jsm.streams.names()) if (name === resultsStream) streams.push(name);
+    for (const name of streams) {
+      const { state } = await jsm.streams.info(name, { subjects_filter: ">" });
       found.push(...Object.keys(state.subjects ?? {}));
     }
     const views = await jsm.streams.info(`KV_${stateBucket}`, { subjects_filter: ">" });

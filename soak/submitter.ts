@@ -10,7 +10,7 @@ export interface SubmitterOptions {
 }
 
 /** Longer than any workflow here should take, milliseconds. */
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 120_000;
 
 export class Submitter {
   readonly #app: Dyrygent;

@@ -66,9 +66,10 @@ export async function* watch(
     while (true) {
       if (missed) {
         missed = false;
-        for (const stored of await facts.scan(everythingOf(workflow), { bodies: true })) {
-          story.take(stored);
-        }
+        const recorded = await facts.scan(everythingOf(workflow), { bodies: true });
+        // It was removed: that it is gone is all there is to say.
+        if (recorded.length === 0) await loadDefinition();
+        for (const stored of recorded) story.take(stored);
       }
       for (const recorded of heard.splice(0)) story.take(recorded);
       for (const event of story.events()) {

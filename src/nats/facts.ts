@@ -175,11 +175,21 @@ export class NatsFacts implements Facts {
         consumer,
         onMessage,
         restore,
-        // What was removed during the scan does not come.
-        onUnused: () => finish(),
+        // What was removed during the scan does not come; what is only slow does.
+        onUnused: (count) => {
+          this.#isAllDelivered(consumer).then(
+            (isAll) => isAll ? finish() : intake.want(count),
+            (error) => finish(translate("scan", error)),
+          );
+        },
       });
       intake.want(Math.min(expected, SCAN_BATCH));
     });
+  }
+
+  async #isAllDelivered(consumer: string): Promise<boolean> {
+    const { jsm, names } = this.#link;
+    return (await jsm.consumers.info(names.factsStream, consumer)).num_pending === 0;
   }
 
   async keys(filter: string): Promise<string[]> {

@@ -279,7 +279,7 @@ test(
       return ticks.length === ids.length - 1 || ticks.join();
     });
     // When somebody looked after the views last is of no run.
-    const isTidy = (subject: string) => subject.endsWith("_STATE.tidy");
+    const isTidy = (subject: string) => /_STATE\.(?:tidy|orphans)$/.test(subject);
     const distinct = async () =>
       [...new Set(await subjectsOf(scope))].filter((subject) => !isTidy(subject)).sort();
     const before = await distinct();
