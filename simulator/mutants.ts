@@ -7,7 +7,7 @@ export interface Mutant {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
-  /** A property test that is to catch it, where the simulator judges by the very code that is broken. */
+  /** A test that is to catch it, where the simulator judges by the very code that is broken, or any fault would excuse it. */
   readonly property?: string;
 }
 
@@ -69,10 +69,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a tick is acknowledged before the terminal record is durable",
     file: CONDUCTOR,
-    find:
-      "    const written = await facts.create(endKey(this.workflow, round), writeEnd(end), this.#endNote);",
-    replace: "    this.#events.onEnd(state);\n" +
-      "    const written = await facts.create(endKey(this.workflow, round), writeEnd(end), this.#endNote);",
+    find: "    const first = await recordEnd(\n",
+    replace: "    this.#events.onEnd(state);\n    const first = await recordEnd(\n",
   },
   {
     name: "an end is recorded without a look for control facts that were not heard",
@@ -102,18 +100,18 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "whoever takes over reads the log before the queue",
     file: CONDUCTOR,
-    find: "      queued = await tasks.list(this.workflow);\n" +
-      "      loaded = await loadFacts(facts, this.workflow);\n",
-    replace: "      loaded = await loadFacts(facts, this.workflow);\n" +
-      "      queued = await tasks.list(this.workflow);\n",
+    find: "    const queued = await tasks.list(this.workflow);\n" +
+      "    return { queued, loaded: await loadFacts(facts, this.workflow) };\n",
+    replace: "    const loaded = await loadFacts(facts, this.workflow);\n" +
+      "    return { queued: await tasks.list(this.workflow), loaded };\n",
+    property: "processor/takeover",
   },
   {
     name: "whoever takes over trusts that all that was ready is queued",
     file: CONDUCTOR,
-    find:
-      "      if (this.#sent.get(effect.node)?.attempt !== effect.attempt) this.#enqueue(effect);",
-    replace: "      if (!isUntouched(loaded)) continue;\n" +
-      "      if (this.#sent.get(effect.node)?.attempt !== effect.attempt) this.#enqueue(effect);",
+    find: "      if (this.#inFlight.get(node, attempt) === undefined) this.#enqueue(effect);",
+    replace: "      if (this.#isTakingOver && !isUntouched(loaded)) continue;\n" +
+      "      if (this.#inFlight.get(node, attempt) === undefined) this.#enqueue(effect);",
   },
   {
     name: "a moment that has come is forgotten",
@@ -123,9 +121,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a child's end is not told to its parent",
-    file: CONDUCTOR,
-    find: "    await this.#family.tellParent(parent, attempt, end);\n",
-    replace: "    void end, attempt;\n",
+    file: "src/processor/family.ts",
+    find: "    const message = `run ${this.#workflow} ended as",
+    replace: "    if (attempt > 0) return;\n    const message = `run ${this.#workflow} ended as",
   },
   {
     name: "facts heard while the log is read are thrown away, and the log is read too early",
@@ -163,7 +161,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a workflow with tasks under way may be forgotten",
     file: CONDUCTOR,
-    find: "    return this.isQuiet && this.#sent.size === 0 &&\n",
+    find: "    return this.isQuiet && this.#inFlight.size === 0 &&\n",
     replace: "    return this.isQuiet &&\n",
   },
   {
@@ -184,8 +182,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a run that was retried is removed by the age of its first end",
     file: "src/processor/sweeper.ts",
-    find: "end === undefined || await this.#goesOn(workflow, end)",
-    replace: "end === undefined",
+    find: "    return await lastEnd(facts, workflow).then((last) => last?.reopened !== false);",
+    replace: "    return false;",
   },
   {
     name: "a run is removed when it ends, and not before its tick is gone",

@@ -26,8 +26,10 @@ export class VirtualEngine {
   });
 
   /** @param ports its own, where they are not those of all. */
-  async processor(ports: Ports = this.ports): Promise<void> {
-    await new Processor(ports, { sweep: "30d" }, { isAnnounced: false }).start();
+  async processor(ports: Ports = this.ports): Promise<Processor> {
+    const processor = new Processor(ports, { sweep: "30d" }, { isAnnounced: false });
+    await processor.start();
+    return processor;
   }
 
   async worker(tasks: readonly AnyTask[], queues: readonly string[] = ["default"]): Promise<void> {
@@ -61,6 +63,13 @@ export class VirtualEngine {
       }
     }
   }
+}
+
+/** What the server tells of facts with this in their keys gets lost. */
+export function deaf(ports: Ports, lost: string): Ports {
+  const onFact: Ports["hints"]["onFact"] = (filter, call) =>
+    ports.hints.onFact(filter, (hint) => hint.key.includes(lost) || call(hint));
+  return { ...ports, hints: overriding(ports.hints, { onFact }) };
 }
 
 /** The same port, but for these methods. */

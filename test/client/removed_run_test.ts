@@ -36,7 +36,7 @@ const asking: readonly [string, (run: Run) => Promise<unknown>][] = [
   ["cancel", (run) => run.cancel()],
   ["pause", (run) => run.pause()],
   ["skip", (run) => run.skip(0)],
-  ["event", (run) => run.send("event")],
+  ["send", (run) => run.send("event")],
   ["retry", (run) => run.retryFailed()],
   ["rerun", (run) => run.rerun({ from: 0 })],
 ];

@@ -7,7 +7,7 @@ import { controlKey, endKey, outcomeKey } from "../../src/core/keys.ts";
 import { type EndRecord, readEnd, writeControl } from "../../src/core/records.ts";
 import type { Facts, Ports } from "../../src/ports.ts";
 import { audit } from "../audit.ts";
-import { overriding, VirtualEngine } from "../virtual_engine.ts";
+import { deaf, overriding, VirtualEngine } from "../virtual_engine.ts";
 
 /** A workflow of one node, whose task does what a test wants to happen meanwhile. */
 function oneNode(): Workflow {
@@ -19,13 +19,6 @@ function oneNode(): Workflow {
 /** As a client does that dies before it wakes the run. */
 async function record(facts: Facts, control: Control): Promise<void> {
   await facts.create(controlKey("run", 1), writeControl({ id: control.is, at: 0, control }));
-}
-
-/** What the server tells of control facts gets lost. */
-function deaf(ports: Ports): Ports {
-  const onFact: Ports["hints"]["onFact"] = (filter, call) =>
-    ports.hints.onFact(filter, (hint) => hint.key.includes(".ctl.") || call(hint));
-  return { ...ports, hints: overriding(ports.hints, { onFact }) };
 }
 
 async function endOf({ facts }: Ports): Promise<EndRecord> {
@@ -45,7 +38,7 @@ for (const [control, state] of unheard) {
       await record(ports.facts, control);
       throw new Error("too late");
     })]);
-    await engine.processor(deaf(ports));
+    await engine.processor(deaf(ports, ".ctl."));
     const run = await engine.submit(oneNode());
     await engine.until("it ends", run.ended());
     const { state: ended, controls } = await endOf(ports);
