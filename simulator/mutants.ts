@@ -7,7 +7,7 @@ export interface Mutant {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
-  /** A property test that is to catch it, where the simulator judges by the very code that is broken. */
+  /** A test that is to catch it, where the simulator judges by the very code that is broken, or any fault would excuse it. */
   readonly property?: string;
 }
 
@@ -101,15 +101,17 @@ export const MUTANTS: readonly Mutant[] = [
     name: "whoever takes over reads the log before the queue",
     file: CONDUCTOR,
     find: "    const queued = await tasks.list(this.workflow);\n" +
-      "    return { queued, loaded: await loadFacts(facts, this.workflow) };",
+      "    return { queued, loaded: await loadFacts(facts, this.workflow) };\n",
     replace: "    const loaded = await loadFacts(facts, this.workflow);\n" +
-      "    return { queued: await tasks.list(this.workflow), loaded };",
+      "    return { queued: await tasks.list(this.workflow), loaded };\n",
+    property: "processor/takeover",
   },
   {
     name: "whoever takes over trusts that all that was ready is queued",
     file: CONDUCTOR,
     find: "      if (this.#inFlight.get(node, attempt) === undefined) this.#enqueue(effect);",
-    replace: "      if (isUntouched(loaded)) this.#enqueue(effect);",
+    replace: "      if (this.#isTakingOver && !isUntouched(loaded)) continue;\n" +
+      "      if (this.#inFlight.get(node, attempt) === undefined) this.#enqueue(effect);",
   },
   {
     name: "a moment that has come is forgotten",
@@ -120,8 +122,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a child's end is not told to its parent",
     file: "src/processor/family.ts",
-    find: "    const message = `run ${this.#workflow} ended as ${end.state}: ${end.why}`;\n",
-    replace: "    const message = end.why;\n    if (message !== undefined) return;\n",
+    find: "    const message = `run ${this.#workflow} ended as",
+    replace: "    if (attempt > 0) return;\n    const message = `run ${this.#workflow} ended as",
   },
   {
     name: "facts heard while the log is read are thrown away, and the log is read too early",
@@ -174,8 +176,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a run that was reopened since it was looked at is removed",
     file: "src/processor/sweeper.ts",
-    find: "          if (await this.#goesOn(workflow, end)) return;\n",
-    replace: "",
+    find: "    return await lastEnd(facts, workflow).then((last) => last?.reopened !== false);",
+    replace: "    return false;",
   },
   {
     name: "a run is removed when it ends, and not before its tick is gone",

@@ -152,16 +152,18 @@ function anyActions(rolls: Rolls, nodes: readonly NodePlan[]): Action[] {
   return actions;
 }
 
-/** Every plan that is a step smaller. */
+/** Every plan that is a step smaller. What a node waits for is sent: a run that nothing could end would prove nothing. */
 export function* smaller(plan: Plan): Generator<Plan> {
   for (let i = plan.nodes.length - 1; i >= 0 && plan.nodes.length > 1; i--) yield without(plan, i);
-  for (const [i] of plan.actions.entries()) {
+  for (const [i, { press, node }] of plan.actions.entries()) {
+    if (press === "send" && plan.nodes[node]!.waits === true) continue;
     yield { ...plan, actions: plan.actions.filter((_, k) => k !== i) };
   }
   if (plan.processors > 1) yield { ...plan, processors: plan.processors - 1 };
   if (plan.workers > 1) yield { ...plan, workers: plan.workers - 1 };
-  const { timeoutMs: _t, maxParallel: _m, retentionMs: _r, ...always } = plan;
-  if (plan.timeoutMs ?? plan.maxParallel ?? plan.retentionMs) yield always;
+  for (const limit of ["timeoutMs", "maxParallel", "retentionMs"] as const) {
+    if (limit in plan) yield lacking(plan, limit);
+  }
   if (plan.finally) yield { ...plan, finally: false };
   if (plan.skewMs > 0) yield { ...plan, skewMs: 0 };
   if (plan.spreads) yield { ...plan, spreads: false };
@@ -180,7 +182,12 @@ function* smallerNodes(node: NodePlan): Generator<NodePlan> {
   if (fails > 0) yield { ...node, fails: 0 };
   if (retries > 0) yield { ...node, retries: 0 };
   if (waits === true || grows !== undefined) yield { edges, ms, fails, retries, ...extras };
-  for (const extra of Object.keys(extras)) yield { ...node, [extra]: undefined };
+  for (const extra of Object.keys(extras)) yield lacking(node, extra as keyof typeof extras);
+}
+
+/** It is gone, not undefined: what is there could be taken away again and again. */
+function lacking<T extends object>(whole: T, name: keyof T): T {
+  return Object.fromEntries(Object.entries(whole).filter(([key]) => key !== name)) as T;
 }
 
 function without(plan: Plan, gone: number): Plan {

@@ -114,7 +114,8 @@ class Schedule {
     this.#watchMoments(1);
     this.#world.after(HEAL_MS, () => this.#faults.heal());
     await this.#toTheEnd();
-    if (this.#broken.length === 0) await this.#judge();
+    // What was left in the middle is not judged by how it ends.
+    if (this.#broken.length + this.#witness.broken.length === 0) await this.#judge();
     return {
       seed: this.#seed,
       plan: this.#plan,

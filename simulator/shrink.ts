@@ -1,21 +1,28 @@
 /** Makes a schedule that breaks an invariant smaller, as long as it breaks the same one: fewer faults, then a smaller plan. */
 import type { Fault, FaultOptions } from "./faults.ts";
 import { type Plan, smaller } from "./plan.ts";
-import { type Report, runSchedule } from "./schedule.ts";
+import { type Report, runSchedule, type ScheduleOptions } from "./schedule.ts";
 
 /** The names of the invariants that were broken: "S1", "L1", … */
 export function brokenNames({ broken }: Pick<Report, "broken">): Set<string> {
   return new Set(broken.map((line) => line.split(":")[0]!));
 }
 
-/** @param most schedules that may be run for it. */
-export async function shrink(found: Report, most = 2_000): Promise<Report> {
+/**
+ * @param run what runs a schedule.
+ * @param most schedules that may be run for it.
+ */
+export async function shrink(
+  found: Report,
+  run: (options: ScheduleOptions) => Promise<Report> = runSchedule,
+  most = 2_000,
+): Promise<Report> {
   const wanted = [...brokenNames(found)][0]!;
   let runs = 0;
   let best = found;
   const attempt = async (plan: Plan, faults: FaultOptions): Promise<boolean> => {
     if (runs++ >= most) return false;
-    const report = await runSchedule({ seed: found.seed, plan, faults });
+    const report = await run({ seed: found.seed, plan, faults });
     if (!brokenNames(report).has(wanted)) return false;
     best = report;
     return true;
@@ -24,7 +31,7 @@ export async function shrink(found: Report, most = 2_000): Promise<Report> {
     isSmaller = await withFewerFaults(best, attempt) || await withSmallerPlan(best, attempt);
   }
   const { seed, plan, injected } = best;
-  return await runSchedule({ seed, plan, faults: exactly(seed, injected), told: true });
+  return await run({ seed, plan, faults: exactly(seed, injected), told: true });
 }
 
 type Attempt = (plan: Plan, faults: FaultOptions) => Promise<boolean>;

@@ -37,14 +37,23 @@ interface Queued {
 class HandedOut<D extends Delivery> {
   readonly #out = new Map<string, D>();
   readonly #forgotten = new Map<string, number>();
+  /** How many messages of a key there have been: who settles one that was replaced changes nothing. */
+  readonly #made = new Map<string, number>();
 
-  took(key: string, delivery: D): number {
-    this.#out.set(key, delivery);
-    return delivery.deliveries - (this.#forgotten.get(key) ?? 0);
+  made(key: string): void {
+    this.#made.set(key, (this.#made.get(key) ?? 0) + 1);
   }
 
-  settled(key: string): void {
-    this.#out.delete(key);
+  took(key: string, delivery: D): { deliveries: number; settle: () => boolean } {
+    this.#out.set(key, delivery);
+    const made = this.#made.get(key);
+    /** @returns whether it is still the message of its key. */
+    const settle = () => {
+      const isCurrent = made === this.#made.get(key);
+      if (isCurrent) this.#out.delete(key);
+      return isCurrent;
+    };
+    return { deliveries: delivery.deliveries - (this.#forgotten.get(key) ?? 0), settle };
   }
 
   /** A server that starts again hands out anew what was not acknowledged, and counts from 1. */
@@ -123,6 +132,8 @@ export class SimulatedServer {
   };
 
   async queue(address: TaskAddress, data: Uint8Array, most?: number) {
+    // Before it is there: it may be handed out at once.
+    if (!await this.#memory.tasks.has(address)) this.#tasksOut.made(subjectOf(address));
     const written = await this.#memory.tasks.publish(address, data, most);
     if (written === "created") {
       this.#queued.push({ address, data, most });
@@ -138,19 +149,20 @@ export class SimulatedServer {
   takeTasks(options: TakeOptions, onTask: (task: TaskDelivery) => void): Promise<Intake> {
     return this.#memory.tasks.take(options, (task) => {
       const { subject } = task;
-      const deliveries = this.#tasksOut.took(subject, task);
+      const { deliveries, settle } = this.#tasksOut.took(subject, task);
       const queued = this.#queued.findLast(({ address }) => isSame(address, task.address!));
       onTask({
         ...task,
         deliveries,
-        ack: () => {
-          this.#tasksOut.settled(subject);
+        ack: async () => {
+          const isThere = this.#memory.tasks.has(task.address!);
+          task.ack();
+          if (!settle() || !await isThere) return;
           if (queued !== undefined) this.#ackedTasks.push(queued);
           this.#onDone({ is: "task acked", address: task.address! });
-          task.ack();
         },
         giveBack: (delayMs) => {
-          this.#tasksOut.settled(subject);
+          settle();
           task.giveBack(delayMs);
         },
       });
@@ -159,11 +171,13 @@ export class SimulatedServer {
 
   async wake(workflow: string): Promise<void> {
     this.#ticked.push(workflow);
+    this.#ticksOut.made(workflow);
     await this.#memory.ticks.wake(workflow);
   }
 
   async ensureTick(workflow: string): Promise<void> {
     this.#ticked.push(workflow);
+    if (!(await this.listTicks()).includes(workflow)) this.#ticksOut.made(workflow);
     await this.#memory.ticks.ensure(workflow);
   }
 
@@ -174,17 +188,18 @@ export class SimulatedServer {
   takeTicks(onTick: (tick: TickDelivery) => void): Promise<Intake> {
     return this.#memory.ticks.take((tick) => {
       const { workflow } = tick;
-      const deliveries = this.#ticksOut.took(workflow, tick);
+      const { deliveries, settle } = this.#ticksOut.took(workflow, tick);
       onTick({
         ...tick,
         deliveries,
-        ack: () => {
-          this.#ticksOut.settled(workflow);
-          this.#onDone({ is: "tick acked", workflow });
+        ack: async () => {
+          const all = this.listTicks();
           tick.ack();
+          if (!settle() || !(await all).includes(workflow)) return;
+          this.#onDone({ is: "tick acked", workflow });
         },
         giveBack: (delayMs) => {
-          this.#ticksOut.settled(workflow);
+          settle();
           tick.giveBack(delayMs);
         },
       });
@@ -237,6 +252,10 @@ export class SimulatedServer {
     this.#onDone({ is: "power cut", lost });
     this.restart();
   }
+}
+
+function subjectOf({ queue, lane, workflow, node, attempt }: TaskAddress): string {
+  return [queue, lane, workflow, node, attempt].join(".");
 }
 
 function isSame(a: TaskAddress, b: TaskAddress): boolean {

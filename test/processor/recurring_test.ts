@@ -25,6 +25,7 @@ import type { Ports } from "../../src/ports.ts";
 import { Recurrences } from "../../src/processor/recurring.ts";
 import { submitDefinition } from "../../src/runs/submission.ts";
 import { rejection, within } from "../nats/server.ts";
+import { overriding } from "../virtual_engine.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -90,16 +91,6 @@ class World {
   async runs(): Promise<string[]> {
     return (await this.ports.facts.keys(ALL_HEADS)).map((key) => key.split(".")[0]!);
   }
-}
-
-/** The same port, but for these methods. */
-function overriding<Port extends object>(port: Port, methods: Partial<Port>): Port {
-  return new Proxy(port, {
-    get: (target, name) => {
-      const value = name in methods ? methods[name as keyof Port] : target[name as keyof Port];
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
 }
 
 function moments(when: Recurrence, anchor: number, after: number, until: number): number[] {

@@ -1,0 +1,43 @@
+/** A processor that takes over from another one: what was sent is not sent again, whatever happens while it looks. */
+import { task, Workflow } from "nats-dyrygent";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { outcomesOf } from "../../src/core/keys.ts";
+import type { Facts, Ports } from "../../src/ports.ts";
+import { deaf, overriding, VirtualEngine } from "../virtual_engine.ts";
+
+test("a task that ends while its log and its queue are read, unheard, is not sent again", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  let times = 0;
+  let isRead = false;
+  /** Between the first answer, whichever it is, and the second. */
+  const meanwhile = async <T>(answer: T): Promise<T> => {
+    if (isRead) return answer;
+    isRead = true;
+    await engine.worker([task("once", () => ++times)]);
+    await engine.sleep(100);
+    return answer;
+  };
+  const next: Facts["next"] = async (filter, seq) => {
+    const found = await ports.facts.next(filter, seq);
+    return filter === outcomesOf("run") ? await meanwhile(found) : found;
+  };
+  const list: Ports["tasks"]["list"] = async (run) => meanwhile(await ports.tasks.list(run));
+  const wf = new Workflow("one");
+  wf.call(task("once", () => 1));
+  const run = await engine.submit(wf);
+  const before = await engine.processor();
+  await engine.pass(100);
+  await engine.until("it stops", before.stop());
+  await engine.processor({
+    ...deaf(ports, ".r."),
+    facts: overriding(ports.facts, { next }),
+    tasks: overriding(ports.tasks, { list }),
+  });
+  assert.is((await engine.until("it ends", run.ended())).state, "SUCCESS");
+  await engine.pass(1_000);
+  assert.is(times, 1);
+});
+
+test.run();

@@ -1,0 +1,115 @@
+/** What a processor is not told: control facts, messages and ends that it does not hear of still count. */
+import { task, Workflow } from "nats-dyrygent";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { Control, FinalState } from "../../src/core/fact.ts";
+import { controlKey, endKey, outcomeKey } from "../../src/core/keys.ts";
+import { type EndRecord, readEnd, writeControl } from "../../src/core/records.ts";
+import type { Facts, Ports } from "../../src/ports.ts";
+import { audit } from "../audit.ts";
+import { deaf, overriding, VirtualEngine } from "../virtual_engine.ts";
+
+/** A workflow of one node, whose task does what a test wants to happen meanwhile. */
+function oneNode(): Workflow {
+  const wf = new Workflow("one");
+  wf.call(task("meanwhile", (): unknown => null));
+  return wf;
+}
+
+/** As a client does that dies before it wakes the run. */
+async function record(facts: Facts, control: Control): Promise<void> {
+  await facts.create(controlKey("run", 1), writeControl({ id: control.is, at: 0, control }));
+}
+
+async function endOf({ facts }: Ports): Promise<EndRecord> {
+  return readEnd((await facts.read(endKey("run", 1)))!.data)!;
+}
+
+const unheard: readonly [Control, FinalState][] = [
+  [{ is: "cancel" }, "CANCELLED"],
+  [{ is: "timeout" }, "ERROR"],
+  [{ is: "skip", nodes: [0] }, "SUCCESS"],
+];
+for (const [control, state] of unheard) {
+  test(`a ${control.is} that stands before the end counts, though nobody heard of it`, async () => {
+    const engine = new VirtualEngine();
+    const { ports } = engine;
+    await engine.worker([task("meanwhile", async () => {
+      await record(ports.facts, control);
+      throw new Error("too late");
+    })]);
+    await engine.processor(deaf(ports, ".ctl."));
+    const run = await engine.submit(oneNode());
+    await engine.until("it ends", run.ended());
+    const { state: ended, controls } = await endOf(ports);
+    assert.equal({ ended, controls }, { ended: state, controls: 1 });
+  });
+}
+
+test("an end says that it did not know a cancel that slipped in before it", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  const create: Facts["create"] = async (key, data, note) => {
+    if (key === endKey("run", 1)) await record(ports.facts, { is: "cancel" });
+    return ports.facts.create(key, data, note);
+  };
+  await engine.worker([task("meanwhile", () => 1)]);
+  await engine.processor({ ...ports, facts: overriding(ports.facts, { create }) });
+  const run = await engine.submit(oneNode());
+  await engine.until("it ends", run.ended());
+  const { state, controls } = await endOf(ports);
+  assert.equal({ state, controls }, { state: "SUCCESS", controls: 0 });
+  // Who reads the log later knows by it why the run was not cancelled.
+  const facts = await ports.facts.scan(">", { bodies: true });
+  const left = { tasks: 0, ticks: 0 };
+  assert.equal(await audit({ facts, executions: [], left, crashed: false }), []);
+});
+
+test("a message that got lost before a pause is queued when the run goes on, not before", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  let isLost = true;
+  const publish: Ports["tasks"]["publish"] = (...message) =>
+    isLost ? Promise.resolve("created") : ports.tasks.publish(...message);
+  await engine.processor({ ...ports, tasks: overriding(ports.tasks, { publish }) });
+  const run = await engine.submit(oneNode());
+  await engine.pass(100);
+  isLost = false;
+  await run.pause();
+  await engine.pass(120_000);
+  assert.equal(await ports.tasks.list("run"), []);
+  await engine.worker([task("meanwhile", () => 1)]);
+  await run.resume();
+  assert.is((await engine.until("it ends", run.ended())).state, "SUCCESS");
+});
+
+test("what a server lost that lost power is done again, though a processor remembers it", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  const gaps: (() => void)[] = [];
+  const onGap: Ports["hints"]["onGap"] = (call) => {
+    gaps.push(call);
+    return () => {};
+  };
+  let times = 0;
+  const tasks = [task("first", () => ++times), task("second", (before: number) => before)];
+  await engine.worker(tasks);
+  await engine.processor({ ...ports, hints: overriding(ports.hints, { onGap }) });
+  const wf = new Workflow("two");
+  const first = wf.call(task("first", () => 1));
+  wf.call(task("second", (before: number) => before), first).set({ queue: "later" });
+  const run = await engine.submit(wf);
+  await engine.pass(500);
+  assert.equal((await ports.tasks.list("run")).map(({ node }) => node), [1]);
+  await ports.facts.purge(outcomeKey("run", 0, 1));
+  for (const tell of gaps) tell();
+  await engine.pass(5_000);
+  await engine.worker(tasks, ["later"]);
+  assert.is((await engine.until("it ends", run.ended())).state, "SUCCESS");
+  assert.is(times, 2);
+  const facts = await ports.facts.scan(">", { bodies: true });
+  const left = { tasks: 0, ticks: 0 };
+  assert.equal(await audit({ facts, executions: [], left, crashed: false }), []);
+});
+
+test.run();
