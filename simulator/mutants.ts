@@ -180,11 +180,10 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "    return false;",
   },
   {
-    name: "a run is removed when it ends, and not before its tick is gone",
+    name: "a run that is under way is removed by a sweep",
     file: "src/processor/sweeper.ts",
-    find: "!isId(workflow) || ticking.has(workflow)) continue;",
-    replace: "!isId(workflow)) continue;\n      if (ends.get(workflow) === undefined && " +
-      "ticking.has(workflow)) {\n        await removeRun(this.#ports, workflow);\n      }",
+    find: "        if (end !== undefined) await this.#replaceDeadTick(workflow, end);\n",
+    replace: "        if (end === undefined) await removeRun(this.#ports, workflow);\n",
   },
   {
     name: "a client that waits is told by hints alone, and does not look first",
