@@ -1,4 +1,6 @@
-/** Messages on demand, against a real server: what was wanted is asked for, whatever came before. */
+/**
+ * Messages on demand, against a real server: what was wanted is asked for, whatever came before.
+ */
 import { AckPolicy, jetstream, jetstreamManager, RetentionPolicy } from "@nats-io/jetstream";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
