@@ -1,7 +1,8 @@
 /**
- * Whether every promise was kept, judged from what processes noted and what the streams hold. Pure. The audit of the logs is
- * part of it; what it adds is what only histories tell: that nothing acknowledged was lost, that results are what was computed,
- * and why something ran again. The names of the invariants are those of docs/architecture.md#invariants.
+ * Whether every promise was kept, judged from what processes noted and what the streams hold. Pure.
+ * The audit of the logs is part of it; what it adds is what only histories tell: that nothing
+ * acknowledged was lost, that results are what was computed, and why something ran again. The names
+ * of the invariants are those of docs/architecture.md#invariants.
  */
 import { parseKey } from "../src/core/keys.ts";
 import { readControl, readEnd, readOutcomeNote } from "../src/core/records.ts";
@@ -53,8 +54,8 @@ export async function check(evidence: Evidence): Promise<Findings> {
 }
 
 /**
- * With the place of the log at which each began: all that was recorded by then. The servers' clock is the machine's, as the
- * journals' is; what they say in milliseconds may be one off.
+ * With the place of the log at which each began: all that was recorded by then. The servers' clock
+ * is the machine's, as the journals' is; what they say in milliseconds may be one off.
  */
 function notedExecutions(
   executions: readonly Execution[],
@@ -87,8 +88,9 @@ function unexplained(extras: readonly Extra[]): string[] {
 }
 
 /**
- * A message is acknowledged after its outcome, or its workflow's end, is recorded. A server whose disk is full then takes the
- * acknowledgement, but cannot remove the message: its consumer never delivers it again.
+ * A message is acknowledged after its outcome, or its workflow's end, is recorded. A server whose
+ * disk is full then takes the acknowledgement, but cannot remove the message: its consumer never
+ * delivers it again.
  */
 function leftByUs(
   left: Left,
@@ -192,7 +194,10 @@ const CONTROLS = new Map([
   ["rerun", "rerun"],
 ]);
 
-/** S1, S2, S11: what a proof ran with and came to is what its plan says; what was never to run did not. */
+/**
+ * S1, S2, S11: what a proof ran with and came to is what its plan says; what was never to run did
+ * not.
+ */
 function wrongResults(
   { id, expected }: Submitted,
   executions: readonly Execution[],

@@ -1,6 +1,6 @@
 /**
- * Collects what the checker judges from: what processes noted, and what the streams hold, read message by message without the
- * library. Reads only.
+ * Collects what the checker judges from: what processes noted, and what the streams hold, read
+ * message by message without the library. Reads only.
  */
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";

@@ -1,6 +1,6 @@
 /**
- * Why attempts were executed more often than once, judged from who began them, when, and what was broken meanwhile. Pure.
- * What nothing explains is a broken promise (S10).
+ * Why attempts were executed more often than once, judged from who began them, when, and what was
+ * broken meanwhile. Pure. What nothing explains is a broken promise (S10).
  */
 import type { Entry, FaultNote } from "./history.ts";
 
@@ -18,7 +18,10 @@ export interface Execution {
   readonly size: number | undefined;
 }
 
-/** What may have led to another execution: the fault's kind, whom it befell, and until when it had effects. */
+/**
+ * What may have led to another execution: the fault's kind, whom it befell, and until when it had
+ * effects.
+ */
 interface Cause {
   readonly kind: string;
   /** Undefined: everybody's messages. */
@@ -67,7 +70,10 @@ export function extrasIn(history: readonly Entry[]): Extra[] {
   });
 }
 
-/** Also by what befell the later one: it may have held the message all the while, and lost its lease before it began. */
+/**
+ * Also by what befell the later one: it may have held the message all the while, and lost its lease
+ * before it began.
+ */
 function explains(cause: Cause, earlier: Execution, later: Execution): boolean {
   const { holder } = cause;
   return (holder === undefined || holder === earlier.by || holder === later.by) &&
@@ -99,7 +105,8 @@ function causeOf(
     case "everything":
       return [{ kind, holder: undefined, from, until: until + SERVER_RECOVERY_MS }];
     case "lease": {
-      // A processor that lost the lease of a workflow may ask late for what another one has asked for, and is done.
+      // A processor that lost the lease of a workflow may ask late for what another one has asked
+      // for, and is done.
       const holder = of.startsWith("processor") ? undefined : of;
       return [{ kind, holder, from, until: until + LEASE_MS }];
     }
@@ -109,7 +116,10 @@ function causeOf(
   return reach satisfies never;
 }
 
-/** A processor that dies repeats nothing, nor does a lost tick: whoever comes next asks only for what is not there. */
+/**
+ * A processor that dies repeats nothing, nor does a lost tick: whoever comes next asks only for
+ * what is not there.
+ */
 function reachOf({ kind, of }: FaultNote): Reach {
   const [role] = of.split("-");
   if (role === "client" || kind.startsWith("clock")) return "nothing";

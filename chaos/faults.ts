@@ -1,6 +1,7 @@
 /**
- * Carries faults out, on real processes, servers and lines, each to its end: what was broken is whole again when it resolves.
- * Every fault is noted with the time that it took. It decides nothing: which faults, and when, is in the plan.
+ * Carries faults out, on real processes, servers and lines, each to its end: what was broken is
+ * whole again when it resolves. Every fault is noted with the time that it took. It decides
+ * nothing: which faults, and when, is in the plan.
  */
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import process from "node:process";

@@ -1,6 +1,7 @@
 /**
- * The processes that are broken, and those that take their places. None outlives this process, however it ends, not even one
- * that was stopped by SIGSTOP. A member that ends although nobody ended it is a finding.
+ * The processes that are broken, and those that take their places. None outlives this process,
+ * however it ends, not even one that was stopped by SIGSTOP. A member that ends although nobody
+ * ended it is a finding.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
@@ -157,7 +158,10 @@ class LocalMember implements Member {
   }
 }
 
-/** A shell that kills what is left when this process is gone: it reads process ids from a pipe that then closes. */
+/**
+ * A shell that kills what is left when this process is gone: it reads process ids from a pipe that
+ * then closes.
+ */
 class Watchdog {
   readonly #shell: ChildProcess;
   readonly #pids = new Set<number>();

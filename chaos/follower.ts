@@ -1,6 +1,7 @@
 /**
- * A client that sees workloads through: submits them, asks what can be asked, waits for their ends. Every call is noted before
- * it is made and when it is answered; what is out of reach is asked again. It judges nothing.
+ * A client that sees workloads through: submits them, asks what can be asked, waits for their ends.
+ * Every call is noted before it is made and when it is answered; what is out of reach is asked
+ * again. It judges nothing.
  */
 import {
   ConflictError,

@@ -1,6 +1,7 @@
 /**
- * What happened, told by those to whom it happened: each process appends lines to a file of its own, before it goes on. What
- * was written survives any end of its writer. Knows nothing of the engine, and never writes into a file of somebody else.
+ * What happened, told by those to whom it happened: each process appends lines to a file of its
+ * own, before it goes on. What was written survives any end of its writer. Knows nothing of the
+ * engine, and never writes into a file of somebody else.
  */
 import { createHash } from "node:crypto";
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeSync } from "node:fs";
@@ -52,7 +53,10 @@ export interface FaultNote {
   readonly until: number;
 }
 
-/** A note, with who wrote it and when: milliseconds since 1970 by the machine's clock, whatever the process believes. */
+/**
+ * A note, with who wrote it and when: milliseconds since 1970 by the machine's clock, whatever the
+ * process believes.
+ */
 export type Entry = Note & { readonly at: number; readonly by: string };
 
 const machineNow = Date.now.bind(Date);
@@ -79,7 +83,10 @@ export class Journal {
   }
 }
 
-/** All notes in a folder, in the order of time. A line that its writer did not live to finish is none. */
+/**
+ * All notes in a folder, in the order of time. A line that its writer did not live to finish is
+ * none.
+ */
 export function readHistory(folder: string): Entry[] {
   const files = readdirSync(folder).filter((name) => name.endsWith(".jsonl"));
   const entries = files.flatMap((name) => {

@@ -1,7 +1,7 @@
 /**
- * A TCP connection's way through here, which can be broken: cut, refused, held (as if packets were lost for a while, in one
- * direction or both), made slow. What is held may be delivered late or never. Understands nothing of what it carries, and
- * never changes its order.
+ * A TCP connection's way through here, which can be broken: cut, refused, held (as if packets were
+ * lost for a while, in one direction or both), made slow. What is held may be delivered late or
+ * never. Understands nothing of what it carries, and never changes its order.
  */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";

@@ -1,6 +1,7 @@
 /**
- * Real processes and real servers are broken on purpose while workflows run; afterwards an independent checker judges, from
- * histories that the processes wrote and from what is recorded, whether every promise was kept. The exit code is 0 only then.
+ * Real processes and real servers are broken on purpose while workflows run; afterwards an
+ * independent checker judges, from histories that the processes wrote and from what is recorded,
+ * whether every promise was kept. The exit code is 0 only then.
  *
  *     npm run chaos -- --minutes 3 [--seed 7] [--only cluster]
  *
@@ -11,7 +12,7 @@ import { parseArgs } from "node:util";
 import { beMember, type MemberOptions } from "./member.ts";
 import { type Scenario, SCENARIOS } from "./plan.ts";
 import { play, type Played } from "./play.ts";
-import { reportText } from "./report.ts";
+import { playText, reportText } from "./report.ts";
 
 /** A play has at most so much time for faults: many short ones find more than a long one. */
 const LONGEST_WINDOW_MS = 30_000;
@@ -76,12 +77,7 @@ async function main({ minutes, seed, scenarios }: Wishes): Promise<boolean> {
       const own = { seed: seed + round, windowMs: Math.max(SHORTEST_WINDOW_MS, windowMs) };
       const played = await play(scenario, own);
       plays.get(scenario.name)!.push(played);
-      const verdict = played.violations.length === 0 ? "ok" : "BROKEN";
-      console.log(
-        `${verdict}  ${scenario.name}, seed ${own.seed}: ${played.workflows} workflows, ` +
-          `${played.executions} tasks run, ${played.extras.length} of them again; ` +
-          `all ended ${(played.settledMs / 1_000).toFixed(1)} s after the last fault`,
-      );
+      console.log(playText(scenario.name, own.seed, played).join("\n"));
     }
     if (until - performance.now() < START_AND_END_MS + SHORTEST_WINDOW_MS) break;
   }

@@ -1,6 +1,7 @@
 /**
- * One of the processes that are broken: a worker, a processor or a client. Says "ready" when it is at work, does what its
- * stdin tells it, and dies with whoever started it. What it does is in its journal before it goes on.
+ * One of the processes that are broken: a worker, a processor or a client. Says "ready" when it is
+ * at work, does what its stdin tells it, and dies with whoever started it. What it does is in its
+ * journal before it goes on.
  */
 import process from "node:process";
 import { createInterface } from "node:readline";

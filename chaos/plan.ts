@@ -1,6 +1,7 @@
 /**
- * What is broken, in which order, and for how long: scenarios, and the faults that follow from a seed. Plans only; nothing here
- * breaks anything. A plan replays; the moments at which it meets the work do not.
+ * What is broken, in which order, and for how long: scenarios, and the faults that follow from a
+ * seed. Plans only; nothing here breaks anything. A plan replays; the moments at which it meets the
+ * work do not.
  */
 import type { Rolls } from "../test/mixed/plans.ts";
 import type { Way } from "./line.ts";
@@ -50,7 +51,10 @@ export type Fault =
   }
   | { readonly is: "delete consumer"; readonly of: "TASKS" | "TICKS"; readonly number: number }
   | { readonly is: "purge"; readonly what: "TASKS" | "TICKS" }
-  /** The disk is full and the server must be started anew; or JetStream's limit is reached, for a while. */
+  /**
+   * The disk is full and the server must be started anew; or JetStream's limit is reached, for a
+   * while.
+   */
   | { readonly is: "fill"; readonly what: "disk" | "store"; readonly forMs: number };
 
 export interface Step {

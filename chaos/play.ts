@@ -1,6 +1,7 @@
 /**
- * Plays a scenario once: starts its stage and its fleet, lets clients submit while things break, mends everything, waits for the
- * end of all that was begun, and has it checked. Whatever it started has ended when it returns.
+ * Plays a scenario once: starts its stage and its fleet, lets clients submit while things break,
+ * mends everything, waits for the end of all that was begun, and has it checked. Whatever it
+ * started has ended when it returns.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,7 +1,7 @@
 /**
- * Workflows whose results prove how they came about: each is a hash over its run, node, attempt and all that it was given, so
- * that a missing, doubled or foreign input changes everything after it. What must come out is computed here from the plan
- * alone; nothing here asks the engine.
+ * Workflows whose results prove how they came about: each is a hash over its run, node, attempt and
+ * all that it was given, so that a missing, doubled or foreign input changes everything after it.
+ * What must come out is computed here from the plan alone; nothing here asks the engine.
  */
 import { type Node, task, Workflow } from "nats-dyrygent";
 import type { Rolls } from "../test/mixed/plans.ts";

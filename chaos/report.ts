@@ -1,4 +1,4 @@
-/** What came of all plays, as text: a table, the faults by kind, and what was found. */
+/** What came of plays, as text: what was found, a table of all, and the faults by kind. */
 import { table } from "../scripts/demo/table.ts";
 import type { Played } from "./play.ts";
 
@@ -8,6 +8,24 @@ export interface Line {
 }
 
 const SHOWN_VIOLATIONS = 20;
+
+/** What came of one play: a line, and what was found. */
+export function playText(scenario: string, seed: number, played: Played): string[] {
+  const { workflows, executions, extras, violations, settledMs, folder } = played;
+  const verdict = violations.length === 0 ? "ok" : "BROKEN";
+  const more = violations.length - SHOWN_VIOLATIONS;
+  return [
+    `${verdict}  ${scenario}, seed ${seed}: ${workflows} workflows, ${executions} tasks run, ` +
+    `${extras.length} of them again; all ended ${seconds(settledMs)} after the last fault`,
+    ...violations.slice(0, SHOWN_VIOLATIONS).map((line) => `  ${line}`),
+    ...(more > 0 ? [`  and ${more} more`] : []),
+    ...(folder === undefined ? [] : [`  histories and logs: ${folder}`]),
+  ];
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(1)} s`;
+}
 
 export function reportText(lines: readonly Line[]): string[] {
   const head = [
@@ -25,7 +43,6 @@ export function reportText(lines: readonly Line[]): string[] {
     ...table(head, rows.map(row)),
     "",
     ...lines.flatMap(kinds),
-    ...lines.flatMap(({ plays }) => plays).flatMap(findings),
   ];
 }
 
@@ -40,7 +57,7 @@ function row({ scenario, plays }: Line): string[] {
     sum(({ executions }) => executions),
     sum(({ extras }) => extras.length),
     sum(({ violations }) => violations.length),
-    `${(Math.max(0, ...plays.map(({ settledMs }) => settledMs)) / 1_000).toFixed(1)} s`,
+    seconds(Math.max(0, ...plays.map(({ settledMs }) => settledMs))),
   ];
 }
 
@@ -69,15 +86,4 @@ function kinds({ scenario, plays }: Line): string[] {
 
 function counted(counts: ReadonlyMap<string, number>): string {
   return [...counts].sort(([, a], [, b]) => b - a).map(([what, n]) => `${what} ${n}`).join(", ");
-}
-
-function findings({ violations, folder }: Played): string[] {
-  if (violations.length === 0) return [];
-  const more = violations.length - SHOWN_VIOLATIONS;
-  return [
-    "",
-    ...violations.slice(0, SHOWN_VIOLATIONS),
-    ...(more > 0 ? [`and ${more} more`] : []),
-    `histories and logs: ${folder}`,
-  ];
 }

@@ -1,6 +1,7 @@
 /**
- * A disk of a few megabytes, to be filled: a tmpfs in a user and mount namespace of its own, which needs no root and is gone
- * with the process that holds it. Where the system does not allow that, there is none (`isThere`), and a common folder.
+ * A disk of a few megabytes, to be filled: a tmpfs in a user and mount namespace of its own, which
+ * needs no root and is gone with the process that holds it. Where the system does not allow that,
+ * there is none (`isThere`), and a common folder.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";

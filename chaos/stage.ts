@@ -1,6 +1,7 @@
 /**
- * The servers that a scenario plays on, and every line to and between them: one server, three that keep everything in three
- * copies, or one with a disk of its own that is small. What runs on them is not its business. It owns what it starts.
+ * The servers that a scenario plays on, and every line to and between them: one server, three that
+ * keep everything in three copies, or one with a disk of its own that is small. What runs on them
+ * is not its business. It owns what it starts.
  */
 import process from "node:process";
 import { jetstreamManager } from "@nats-io/jetstream";
@@ -23,7 +24,10 @@ export interface Stage extends AsyncDisposable {
   find(which: Which, namespace: string): Promise<number>;
 }
 
-/** What a dead connection or server is noticed by: sooner than by default, as everything here is sooner. */
+/**
+ * What a dead connection or server is noticed by: sooner than by default, as everything here is
+ * sooner.
+ */
 const PINGS = 'ping_interval: "1s"\nping_max: 3';
 /** A server that is killed loses nothing by not syncing. */
 const COMMON = {
@@ -89,7 +93,10 @@ function startSingle(disk: SmallDisk | undefined): Promise<NatsServer> {
   });
 }
 
-/** Servers reach each other by lines only: what they are told of each other's addresses leads nowhere. */
+/**
+ * Servers reach each other by lines only: what they are told of each other's addresses leads
+ * nowhere.
+ */
 async function startCluster(lines: Lines): Promise<NatsServer[]> {
   const ports = await findFreePorts(3);
   return await Promise.all(ports.map(async (port, from) => {

@@ -1,6 +1,7 @@
 /**
- * What clients submit: the workflow with a given number, of a given seed. Any process makes the same one of them, so that a
- * client can go on where another one died, and the checker knows what was meant. Starts nothing.
+ * What clients submit: the workflow with a given number, of a given seed. Any process makes the
+ * same one of them, so that a client can go on where another one died, and the checker knows what
+ * was meant. Starts nothing.
  */
 import type { Workflow } from "nats-dyrygent";
 import { type EncodedDefinition, encodeDefinition } from "../src/core/definition_codec.ts";

@@ -1,4 +1,7 @@
-/** The checker of `npm run chaos`: it finds nothing in what went well, and finds each thing that is planted. */
+/**
+ * The checker of `npm run chaos`: it finds nothing in what went well, and finds each thing that is
+ * planted.
+ */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { check } from "../../chaos/checker.ts";

@@ -11,7 +11,10 @@ const test = suite("a line");
 interface Ends extends AsyncDisposable {
   readonly line: Line;
   readonly near: Socket;
-  /** What has arrived at the far end, and back at the near one: the far end answers with what it hears. */
+  /**
+   * What has arrived at the far end, and back at the near one: the far end answers with what it
+   * hears.
+   */
   readonly heard: { far: string; near: string };
 }
 
