@@ -77,7 +77,7 @@ async function playAll(scripts: Iterable<Script>, parallel: number, results: Res
     for (let next = iterator.next(); !next.done; next = iterator.next()) {
       if (results.different.length >= most) return;
       await results.play(next.value, real);
-      if (results.played % 1_000 === 0) console.log(`  ${results.played} scripts`);
+      if (results.played % 500 === 0) console.log(`  ${results.played} scripts`);
     }
   }));
 }

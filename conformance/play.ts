@@ -291,11 +291,13 @@ class Player {
         const revision = step.revision === "none" ? 0 : this.#revisions.get(step.key) ?? 0;
         return String(await ask(views.swap(step.key, revision, this.#text())));
       }
-      case "remove":
-        await ask(
-          views.remove(step.filter, step.seen ? this.#revisions.get(step.filter) ?? 0 : undefined),
-        );
+      case "remove": {
+        const revision = this.#revisions.get(step.filter);
+        // Nothing is ever at revision 0; a server takes it for "whatever there is".
+        if (step.seen && revision === undefined) return "it was not seen";
+        await ask(views.remove(step.filter, step.seen ? revision : undefined));
         return "done";
+      }
       case "list keys":
         return JSON.stringify((await ask(views.keys(step.prefix))).sort());
       case "list views":

@@ -42,6 +42,8 @@ interface Taker {
   readonly ahead: number;
   /** Messages of limited lanes that it has and that have not begun. */
   readonly unbegun: Set<Message>;
+  /** Deliveries of limited lanes that it has not answered, also when their leases have run out. */
+  readonly inHand: Map<MemoryLane, number>;
 }
 
 /** How long a message of a limited lane that found no slot is not handed out. */
@@ -65,7 +67,11 @@ export class MemoryQueue {
 
   /** Returns false, and changes nothing, when the key has a message. */
   add(key: string, data: Uint8Array, { urgency, lane }: Place = { urgency: 0 }): boolean {
-    if (this.#messages.has(key)) return false;
+    if (this.#messages.has(key)) {
+      // Its lane may have another limit now.
+      this.#handSoon();
+      return false;
+    }
     const message: Message = {
       key,
       data,
@@ -107,7 +113,7 @@ export class MemoryQueue {
     call: (delivery: QueueDelivery) => void,
     ahead = 0,
   ): Intake {
-    const taker: Taker = { accepts, call, wanted: 0, ahead, unbegun: new Set() };
+    const taker: Taker = { accepts, call, wanted: 0, ahead, unbegun: new Set(), inHand: new Map() };
     this.#takers.push(taker);
     return {
       want: (count) => {
@@ -115,7 +121,8 @@ export class MemoryQueue {
         this.#handSoon();
       },
       close: () => {
-        this.#takers.splice(this.#takers.indexOf(taker), 1);
+        const at = this.#takers.indexOf(taker);
+        if (at !== -1) this.#takers.splice(at, 1);
         return Promise.resolve();
       },
     };
@@ -159,7 +166,10 @@ export class MemoryQueue {
       this.#takers.push(...this.#takers.splice(at, 1));
       this.#waiting.splice(i, 1);
       if (message.lane === undefined) taker.wanted--;
-      else taker.unbegun.add(message);
+      else {
+        taker.unbegun.add(message);
+        count(taker.inHand, message.lane, 1);
+      }
       message.deliveries++;
       this.#goOut(message);
       this.#hold(message);
@@ -202,6 +212,11 @@ export class MemoryQueue {
     const ifCurrent = (act: () => void) => {
       if (this.#messages.get(message.key) === message && !this.#waiting.includes(message)) act();
     };
+    let isAnswered = false;
+    const answered = () => {
+      if (!isAnswered && message.lane !== undefined) count(taker.inHand, message.lane, -1);
+      isAnswered = true;
+    };
     return {
       key: message.key,
       data: message.data,
@@ -212,17 +227,21 @@ export class MemoryQueue {
         this.#handSoon();
       },
       ack: () => {
+        answered();
         taker.unbegun.delete(message);
         if (this.#messages.get(message.key) === message) this.#forget(message);
       },
       giveBack: (delayMs = 0) => {
+        answered();
         const restMs = taker.unbegun.delete(message) ? REST_MS : 0;
         ifCurrent(() => {
           message.cancelReturn?.();
-          this.#comeIn(message);
+          // A message that is delayed counts against its lane's limit: a server counts what is not acknowledged.
+          if (delayMs <= 0) this.#comeIn(message);
           const afterMs = Math.max(delayMs, restMs);
-          if (message.lane?.isRated) this.#rest(message.lane, afterMs);
+          // It comes back before its lane goes on, or the next one would overtake it.
           message.cancelReturn = this.#clock.after(afterMs, () => this.#wait(message));
+          if (message.lane?.isRated) this.#rest(message.lane, afterMs);
         });
       },
       extend: () => ifCurrent(() => this.#hold(message)),
@@ -238,16 +257,21 @@ export interface QueueDelivery extends Delivery {
 }
 
 function mayHave(
-  { wanted, ahead, unbegun }: Taker,
+  { wanted, ahead, unbegun, inHand }: Taker,
   { lane }: Message,
   now: number,
 ): boolean {
   if (lane === undefined) return wanted > 0;
-  if (lane.out >= lane.most || lane.restsUntil > now) return false;
+  // A message whose lease has run out counts for whoever still has it: others may have it, but not the same one twice.
+  if (Math.max(lane.out, inHand.get(lane) ?? 0) >= lane.most || lane.restsUntil > now) return false;
   const waiting = [...unbegun].filter((other) =>
     lane.isRated ? other.lane === lane : isShared(other)
   );
   return waiting.length < (lane.isRated ? 1 : Math.max(1, wanted - ahead));
+}
+
+function count<K>(counts: Map<K, number>, key: K, by: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + by);
 }
 
 function isShared({ lane }: Message): boolean {
