@@ -22,7 +22,7 @@ const { values: options } = parseArgs({
     server: { type: "string" },
     script: { type: "string" },
     /** Scripts under way at the same time. */
-    parallel: { type: "string", default: "24" },
+    parallel: { type: "string", default: "32" },
     /** Ends after so many scripts that differ. */
     most: { type: "string", default: "5" },
   },

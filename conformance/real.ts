@@ -4,6 +4,7 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
 import type { NatsServer } from "../scripts/nats_server.ts";
+import { namesIn } from "../src/nats/names.ts";
 import { natsPorts } from "../src/nats/open.ts";
 import type { Ports } from "../src/ports.ts";
 import type { System } from "./play.ts";
@@ -21,38 +22,49 @@ const QUIET_MS = 20;
 /** Ticks that are given back are collected for 50 ms. */
 const COLLECTED_MS = 60;
 
+const MOST_TRIES = 5;
+
 /** Scripts that wait for each other: a server is killed under all of them at once. */
 export class KilledTogether {
   readonly #server: NatsServer;
   #playing = 0;
   #waiting: (() => void)[] = [];
+  #killing: Promise<void> | undefined;
 
   constructor(server: NatsServer) {
     this.#server = server;
   }
 
-  join(): void {
+  /** When the server is there; from then on it is not killed before this script waits for it. */
+  async join(): Promise<void> {
+    while (this.#killing !== undefined) await this.#killing;
     this.#playing++;
   }
 
   leave(): void {
     this.#playing--;
-    void this.#killIfAllWait();
+    this.#killIfAllWait();
   }
 
   async restart(): Promise<void> {
     const restarted = new Promise<void>((resolve) => void this.#waiting.push(resolve));
-    await this.#killIfAllWait();
+    this.#killIfAllWait();
     await restarted;
   }
 
-  async #killIfAllWait(): Promise<void> {
+  #killIfAllWait(): void {
     if (this.#waiting.length === 0 || this.#waiting.length < this.#playing) return;
     const waiting = this.#waiting;
     this.#waiting = [];
+    this.#killing = this.#kill().finally(() => {
+      this.#killing = undefined;
+      for (const goOn of waiting) goOn();
+    });
+  }
+
+  async #kill(): Promise<void> {
     await this.#server.kill();
     await this.#server.restart();
-    for (const goOn of waiting) goOn();
   }
 }
 
@@ -64,19 +76,33 @@ export interface RealSystem extends System {
 let namespaces = 0;
 
 export async function realSystem(
+  script: Script,
+  server: NatsServer,
+  killed: KilledTogether,
+): Promise<RealSystem> {
+  if (!script.restarts) return await open(script, server, killed);
+  await killed.join();
+  try {
+    return await open(script, server, killed);
+  } catch (error) {
+    killed.leave();
+    throw error;
+  }
+}
+
+async function open(
   { leases, storage, restarts }: Script,
   server: NatsServer,
   killed: KilledTogether,
 ): Promise<RealSystem> {
   const namespace = `conform${++namespaces}`;
-  const connections = await Promise.all([1, 2].map(() => open(server.url)));
+  const connections = await Promise.all([1, 2].map(() => connection(server.url)));
   const leaseMs = leases === "short" ? SHORT_LEASE_MS : LONG_LEASE_MS;
   const ports: Ports[] = [];
   for (const nc of connections) {
     const options = { namespace, tickLeaseMs: leaseMs, taskLeaseMs: leaseMs, storage };
-    ports.push(await natsPorts(nc, { ...options, replicas: 1, log: () => {} }));
+    ports.push(await patiently(() => natsPorts(nc, { ...options, replicas: 1, log: () => {} })));
   }
-  if (restarts) killed.join();
   let isDisturbed = false;
   return {
     name: `nats-server ${server.version}`,
@@ -125,7 +151,7 @@ export async function realSystem(
   };
 }
 
-function open(servers: string): Promise<NatsConnection> {
+function connection(servers: string): Promise<NatsConnection> {
   return connect({
     servers,
     noAsyncTraces: true,
@@ -133,6 +159,17 @@ function open(servers: string): Promise<NatsConnection> {
     reconnectJitter: 20,
     maxReconnectAttempts: -1,
   });
+}
+
+/** Making streams is what servers are slowest at, and the client library waits five seconds. */
+async function patiently<T>(act: () => Promise<T>): Promise<T> {
+  for (let tries = 1;; tries++) {
+    try {
+      return await act();
+    } catch (error) {
+      if (tries === MOST_TRIES) throw error;
+    }
+  }
 }
 
 async function reconnected(nc: NatsConnection): Promise<void> {
@@ -148,10 +185,10 @@ async function reconnected(nc: NatsConnection): Promise<void> {
   }
 }
 
+/** A server with thousands of them would be slower and slower. */
 async function remove(nc: NatsConnection, namespace: string): Promise<void> {
-  const { streams } = await jetstreamManager(nc);
-  for await (const name of streams.names()) {
-    const isOurs = name.split("_").includes(namespace);
-    if (isOurs) await streams.delete(name);
-  }
+  const { streams } = await jetstreamManager(nc, { checkAPI: false });
+  const { factsStream, tasksStream, ticksStream, stateBucket, resultsStream } = namesIn(namespace);
+  const names = [factsStream, tasksStream, ticksStream, `KV_${stateBucket}`, resultsStream];
+  await Promise.all(names.map((name) => streams.delete(name).catch(() => {})));
 }

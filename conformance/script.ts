@@ -115,7 +115,8 @@ export function scriptOf(seed: number): Script {
   const kind = rolls.roll(100);
   const restarts = kind < 4;
   const leases = kind < 12 ? "short" : "long";
-  const storage = restarts || rolls.often(50) ? "file" : "memory";
+  // Files cost a server more than all steps do.
+  const storage = restarts || rolls.often(10) ? "file" : "memory";
   return { seed, leases, restarts, storage, steps: new Writer(rolls, leases, restarts).write() };
 }
 

@@ -214,8 +214,10 @@ export class MemoryQueue {
     };
     let isAnswered = false;
     const answered = () => {
-      if (!isAnswered && message.lane !== undefined) count(taker.inHand, message.lane, -1);
+      if (isAnswered || message.lane === undefined) return;
       isAnswered = true;
+      count(taker.inHand, message.lane, -1);
+      this.#handSoon();
     };
     return {
       key: message.key,
