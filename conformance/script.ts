@@ -263,7 +263,7 @@ class Writer {
 
   #takeTasks(by: By): void {
     // Of a rated lane each process has one message that has not begun, and leaves the lane alone for a while when it
-    // gives one back; in memory all of them do: whose it is must be clear.
+    // gives one back: with two of them, which one gets a message would decide what comes next.
     const queues = by === 0 ? this.#rolls.pick([["qa"], ["qa", "qb"]]) : ["qb"];
     this.#takes.add("tasks");
     this.#steps.push({ do: "take tasks", by, queues, ahead: this.#rolls.roll(2) });
@@ -284,12 +284,14 @@ class Writer {
     if (roll < 50) return this.#takeTicks(by);
     if (roll < 53) return void this.#steps.push({ do: "close ticks", by });
     if (this.#countsTicks && roll < 65) {
-      return void this.#steps.push({ do: "want ticks", by, count: 1 + this.#rolls.roll(2) });
+      return void this.#steps.push({ do: "want ticks", by: 0, count: 1 + this.#rolls.roll(2) });
     }
     this.#answer(() => workflow, true);
   }
 
   #takeTicks(by: By): void {
+    // Of two takers chance would decide whose demand is used up.
+    if (this.#countsTicks && by === 1) return;
     this.#takes.add("ticks");
     const most = this.#countsTicks ? { most: 1 + this.#rolls.roll(3) } : {};
     this.#steps.push({ do: "take ticks", by, ...most });

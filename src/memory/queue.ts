@@ -25,8 +25,6 @@ export interface MemoryLane {
   out: number;
   /** A taker has one of them that has not begun, at most. */
   readonly isRated: boolean;
-  /** Monotonic: a message of a rated lane was given back until then. */
-  restsUntil: number;
 }
 
 export interface Place {
@@ -44,9 +42,11 @@ interface Taker {
   readonly unbegun: Set<Message>;
   /** Deliveries of limited lanes that it has not answered, also when their leases have run out. */
   readonly inHand: Map<MemoryLane, number>;
+  /** Limited lanes that it gave a message back to: monotonic, until when it leaves them to others. */
+  readonly rests: Map<MemoryLane, number>;
 }
 
-/** How long a message of a limited lane that found no slot is not handed out. */
+/** How long a taker that gave a message of a limited lane back leaves the lane to others. */
 const REST_MS = 1_000;
 
 export class MemoryQueue {
@@ -113,7 +113,15 @@ export class MemoryQueue {
     call: (delivery: QueueDelivery) => void,
     ahead = 0,
   ): Intake {
-    const taker: Taker = { accepts, call, wanted: 0, ahead, unbegun: new Set(), inHand: new Map() };
+    const taker: Taker = {
+      accepts,
+      call,
+      wanted: 0,
+      ahead,
+      unbegun: new Set(),
+      inHand: new Map(),
+      rests: new Map(),
+    };
     this.#takers.push(taker);
     return {
       want: (count) => {
@@ -190,8 +198,8 @@ export class MemoryQueue {
     this.#handSoon();
   }
 
-  #rest(lane: MemoryLane, restMs: number): void {
-    lane.restsUntil = this.#clock.monotonic() + restMs;
+  #rest({ rests }: Taker, lane: MemoryLane, restMs: number): void {
+    rests.set(lane, this.#clock.monotonic() + restMs);
     this.#clock.after(restMs, () => this.#handSoon());
   }
 
@@ -214,8 +222,9 @@ export class MemoryQueue {
     };
     let isAnswered = false;
     const answered = () => {
-      if (isAnswered || message.lane === undefined) return;
+      if (isAnswered) return;
       isAnswered = true;
+      if (message.lane === undefined) return;
       count(taker.inHand, message.lane, -1);
       this.#handSoon();
     };
@@ -234,17 +243,16 @@ export class MemoryQueue {
         if (this.#messages.get(message.key) === message) this.#forget(message);
       },
       giveBack: (delayMs = 0) => {
+        const isFirst = !isAnswered;
         answered();
-        const restMs = taker.unbegun.delete(message) ? REST_MS : 0;
+        taker.unbegun.delete(message);
         ifCurrent(() => {
           message.cancelReturn?.();
-          // A message that is delayed counts against its lane's limit: a server counts what is not acknowledged.
-          if (delayMs <= 0) this.#comeIn(message);
-          const afterMs = Math.max(delayMs, restMs);
-          // It comes back before its lane goes on, or the next one would overtake it.
-          message.cancelReturn = this.#clock.after(afterMs, () => this.#wait(message));
-          if (message.lane?.isRated) this.#rest(message.lane, afterMs);
+          // Until then it counts against its lane's limit: a server counts what is not acknowledged.
+          message.cancelReturn = this.#clock.after(delayMs, () => this.#wait(message));
         });
+        // After the message's own return: the lane's next one must not overtake it.
+        if (isFirst && message.lane) this.#rest(taker, message.lane, Math.max(delayMs, REST_MS));
       },
       extend: () => ifCurrent(() => this.#hold(message)),
     };
@@ -259,13 +267,14 @@ export interface QueueDelivery extends Delivery {
 }
 
 function mayHave(
-  { wanted, ahead, unbegun, inHand }: Taker,
+  { wanted, ahead, unbegun, inHand, rests }: Taker,
   { lane }: Message,
   now: number,
 ): boolean {
   if (lane === undefined) return wanted > 0;
   // A message whose lease has run out counts for whoever still has it: others may have it, but not the same one twice.
-  if (Math.max(lane.out, inHand.get(lane) ?? 0) >= lane.most || lane.restsUntil > now) return false;
+  if (Math.max(lane.out, inHand.get(lane) ?? 0) >= lane.most) return false;
+  if ((rests.get(lane) ?? 0) > now && (lane.isRated || wanted <= ahead)) return false;
   const waiting = [...unbegun].filter((other) =>
     lane.isRated ? other.lane === lane : isShared(other)
   );

@@ -83,6 +83,16 @@ test("a message that is given back to a rated lane is not overtaken by the next 
   assert.equal(await lane.after(1_100), [1, 1]);
 });
 
+test("who has a free slot is handed again at once what it gave back to a limited lane", async () => {
+  const lane = new Lane("c-key");
+  await lane.take();
+  await lane.queue(1, 1);
+  await lane.queue(2, 1);
+  await lane.after(0);
+  lane.taken[0]!.giveBack();
+  assert.equal(await lane.after(10), [1, 1]);
+});
+
 test("whoever still has a message whose lease has run out gets no more than the limit", async () => {
   const lane = new Lane("c-key");
   await lane.take();
