@@ -61,8 +61,12 @@ export class PullIntake implements Intake {
 
   want(count: number): void {
     this.#wanted += count;
-    // A request for every single message would cost as much as the message: ask when half is used up.
-    if (this.#wanted >= this.#outstanding) this.#askSoon();
+    this.#askInTime();
+  }
+
+  /** A request for every single message would cost as much as the message: asks when half is used up. */
+  #askInTime(): void {
+    if (this.#wanted > 0 && this.#wanted >= this.#outstanding) this.#askSoon();
   }
 
   async close(): Promise<void> {
@@ -130,7 +134,9 @@ export class PullIntake implements Intake {
     // A delivered message keeps its own subject; what arrives on the inbox's is about the request.
     if (!msg.subject.startsWith(this.#inboxes)) {
       if (this.#outstanding > 0) this.#outstanding--;
-      return this.#handOut(msg);
+      this.#handOut(msg);
+      // What was wanted before may have become as much as is still to come: perhaps nobody says so again for hours.
+      return this.#askInTime();
     }
     const code = msg.headers?.code;
     if (code === 100 || !msg.subject.startsWith(this.#inbox)) return;
