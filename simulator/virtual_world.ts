@@ -37,6 +37,12 @@ export class VirtualWorld {
     };
   }
 
+  /** When the next event happens; undefined when there is none. */
+  get nextAt(): number | undefined {
+    while (this.#events.length > 0 && this.#events[0]!.call === undefined) this.#pop();
+    return this.#events[0]?.at;
+  }
+
   /** Lets the next event happen, and all that follows from it at once. @returns false when there is none. */
   async step(): Promise<boolean> {
     for (let event = this.#pop(); event !== undefined; event = this.#pop()) {

@@ -65,7 +65,7 @@ function memoryTasks(queue: MemoryQueue): Tasks {
     const { is } = laneKind(lane);
     if (is === "priority") return { urgency };
     const name = `${queue}.${lane}`;
-    const shared = lanes.get(name) ?? { most, out: 0, isRated: is === "rated", restsUntil: 0 };
+    const shared = lanes.get(name) ?? { most, out: 0, isRated: is === "rated" };
     shared.most = most;
     lanes.set(name, shared);
     return { urgency, lane: shared };

@@ -25,8 +25,6 @@ export interface MemoryLane {
   out: number;
   /** A taker has one of them that has not begun, at most. */
   readonly isRated: boolean;
-  /** Monotonic: a message of a rated lane was given back until then. */
-  restsUntil: number;
 }
 
 export interface Place {
@@ -42,9 +40,13 @@ interface Taker {
   readonly ahead: number;
   /** Messages of limited lanes that it has and that have not begun. */
   readonly unbegun: Set<Message>;
+  /** Deliveries of limited lanes that it has not answered, also when their leases have run out. */
+  readonly inHand: Map<MemoryLane, number>;
+  /** Limited lanes that it gave a message back to: monotonic, until when it leaves them to others. */
+  readonly rests: Map<MemoryLane, number>;
 }
 
-/** How long a message of a limited lane that found no slot is not handed out. */
+/** How long a taker that gave a message of a limited lane back leaves the lane to others. */
 const REST_MS = 1_000;
 
 export class MemoryQueue {
@@ -65,7 +67,11 @@ export class MemoryQueue {
 
   /** Returns false, and changes nothing, when the key has a message. */
   add(key: string, data: Uint8Array, { urgency, lane }: Place = { urgency: 0 }): boolean {
-    if (this.#messages.has(key)) return false;
+    if (this.#messages.has(key)) {
+      // Its lane may have another limit now.
+      this.#handSoon();
+      return false;
+    }
     const message: Message = {
       key,
       data,
@@ -107,7 +113,15 @@ export class MemoryQueue {
     call: (delivery: QueueDelivery) => void,
     ahead = 0,
   ): Intake {
-    const taker: Taker = { accepts, call, wanted: 0, ahead, unbegun: new Set() };
+    const taker: Taker = {
+      accepts,
+      call,
+      wanted: 0,
+      ahead,
+      unbegun: new Set(),
+      inHand: new Map(),
+      rests: new Map(),
+    };
     this.#takers.push(taker);
     return {
       want: (count) => {
@@ -115,7 +129,8 @@ export class MemoryQueue {
         this.#handSoon();
       },
       close: () => {
-        this.#takers.splice(this.#takers.indexOf(taker), 1);
+        const at = this.#takers.indexOf(taker);
+        if (at !== -1) this.#takers.splice(at, 1);
         return Promise.resolve();
       },
     };
@@ -159,7 +174,10 @@ export class MemoryQueue {
       this.#takers.push(...this.#takers.splice(at, 1));
       this.#waiting.splice(i, 1);
       if (message.lane === undefined) taker.wanted--;
-      else taker.unbegun.add(message);
+      else {
+        taker.unbegun.add(message);
+        count(taker.inHand, message.lane, 1);
+      }
       message.deliveries++;
       this.#goOut(message);
       this.#hold(message);
@@ -180,8 +198,8 @@ export class MemoryQueue {
     this.#handSoon();
   }
 
-  #rest(lane: MemoryLane, restMs: number): void {
-    lane.restsUntil = this.#clock.monotonic() + restMs;
+  #rest({ rests }: Taker, lane: MemoryLane, restMs: number): void {
+    rests.set(lane, this.#clock.monotonic() + restMs);
     this.#clock.after(restMs, () => this.#handSoon());
   }
 
@@ -202,6 +220,14 @@ export class MemoryQueue {
     const ifCurrent = (act: () => void) => {
       if (this.#messages.get(message.key) === message && !this.#waiting.includes(message)) act();
     };
+    let isAnswered = false;
+    const answered = () => {
+      if (isAnswered) return;
+      isAnswered = true;
+      if (message.lane === undefined) return;
+      count(taker.inHand, message.lane, -1);
+      this.#handSoon();
+    };
     return {
       key: message.key,
       data: message.data,
@@ -212,18 +238,21 @@ export class MemoryQueue {
         this.#handSoon();
       },
       ack: () => {
+        answered();
         taker.unbegun.delete(message);
         if (this.#messages.get(message.key) === message) this.#forget(message);
       },
       giveBack: (delayMs = 0) => {
-        const restMs = taker.unbegun.delete(message) ? REST_MS : 0;
+        const isFirst = !isAnswered;
+        answered();
+        taker.unbegun.delete(message);
         ifCurrent(() => {
           message.cancelReturn?.();
-          this.#comeIn(message);
-          const afterMs = Math.max(delayMs, restMs);
-          if (message.lane?.isRated) this.#rest(message.lane, afterMs);
-          message.cancelReturn = this.#clock.after(afterMs, () => this.#wait(message));
+          // Until then it counts against its lane's limit: a server counts what is not acknowledged.
+          message.cancelReturn = this.#clock.after(delayMs, () => this.#wait(message));
         });
+        // After the message's own return: the lane's next one must not overtake it.
+        if (isFirst && message.lane) this.#rest(taker, message.lane, Math.max(delayMs, REST_MS));
       },
       extend: () => ifCurrent(() => this.#hold(message)),
     };
@@ -238,16 +267,22 @@ export interface QueueDelivery extends Delivery {
 }
 
 function mayHave(
-  { wanted, ahead, unbegun }: Taker,
+  { wanted, ahead, unbegun, inHand, rests }: Taker,
   { lane }: Message,
   now: number,
 ): boolean {
   if (lane === undefined) return wanted > 0;
-  if (lane.out >= lane.most || lane.restsUntil > now) return false;
+  // A message whose lease has run out counts for whoever still has it: others may have it, but not the same one twice.
+  if (Math.max(lane.out, inHand.get(lane) ?? 0) >= lane.most) return false;
+  if ((rests.get(lane) ?? 0) > now && (lane.isRated || wanted <= ahead)) return false;
   const waiting = [...unbegun].filter((other) =>
     lane.isRated ? other.lane === lane : isShared(other)
   );
   return waiting.length < (lane.isRated ? 1 : Math.max(1, wanted - ahead));
+}
+
+function count<K>(counts: Map<K, number>, key: K, by: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + by);
 }
 
 function isShared({ lane }: Message): boolean {
