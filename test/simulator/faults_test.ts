@@ -27,7 +27,7 @@ const FAULTS: readonly Fault[] = [
 ];
 const FIRST = Math.floor(Math.random() * 1e9);
 /** A kind that can happen at any call, and has not in so many schedules, is dead. */
-const ENOUGH = 50;
+const ENOUGH = 500;
 
 for (const fault of FAULTS) {
   test(`"${fault}" happens, and alone breaks nothing`, async () => {
