@@ -2,7 +2,7 @@
 import type { Definition, Parent } from "../core/definition.ts";
 import { decodeHead, DEFINITION_VERSION, versionOf } from "../core/definition_codec.ts";
 import { type DyrygentError, InvalidWorkflowError } from "../core/errors.ts";
-import { controlsOf, definitionKey, endsOf, outcomesOf } from "../core/keys.ts";
+import { controlKey, controlsOf, definitionKey, endsOf, outcomesOf } from "../core/keys.ts";
 import { LogReader, saysMoreInBody, wholeDefinition } from "../core/recorded.ts";
 import { readControl } from "../core/records.ts";
 import type { Fact } from "../core/fact.ts";
@@ -50,6 +50,7 @@ function parentIn(head: Uint8Array): Parent | undefined {
 export interface LoadedFacts {
   /** In the order of the log. */
   readonly facts: readonly Fact[];
+  /** The number of the last control fact: the next one is looked for after it. */
   readonly controls: number;
   readonly outcomes: number;
   /** The key of the last of them. */
@@ -77,10 +78,18 @@ export async function loadFacts(facts: Facts, workflow: string): Promise<LoadedF
   const reader = new LogReader();
   return {
     facts: all.flatMap((stored) => reader.take(stored) ?? []),
-    controls: controls.length,
+    controls: lastNumber(workflow, controls),
     outcomes: outcomes.length,
     latest: all.at(-1)?.key,
   };
+}
+
+/** The next control fact is written under the first free number after as many as there are. */
+function lastNumber(workflow: string, controls: readonly Stored[]): number {
+  const taken = new Set(controls.map(({ key }) => key));
+  let n = controls.length;
+  while (taken.has(controlKey(workflow, n + 1))) n++;
+  return n;
 }
 
 function opensRound({ data }: Stored): boolean {

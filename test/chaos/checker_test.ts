@@ -5,6 +5,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { check } from "../../chaos/checker.ts";
+import { noCounts } from "../../src/core/node_state.ts";
 import type { Evidence } from "../../chaos/evidence.ts";
 import type { Extra } from "../../chaos/executions.ts";
 import { digestOf, type Entry, type Note } from "../../chaos/history.ts";
@@ -68,7 +69,7 @@ const good: Promise<Evidence> = (async () => {
     v: 1,
     state: "SUCCESS",
     at: 1_200,
-    counts: { succeeded: 2, total: 2 },
+    counts: { ...noCounts(), SUCCESS: 2 },
     failed: [],
   };
   const client = "client-0-1";
@@ -184,7 +185,7 @@ test("S2: a result that is not what it must be, or that nobody computed", async 
 
 test("S2: an attempt with two outcomes", async () => {
   const twice = (fact: Stored) => fact.key.endsWith(".r.1.1") ? [fact, fact] : [fact];
-  await finds({ facts: twice }, "S2: p0.r.1.1 twice");
+  await finds({ facts: twice }, "S2: p0.r.1.1 is recorded twice");
 });
 
 test("S2, S3: a client that is told another result, or another end", async () => {
