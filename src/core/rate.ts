@@ -46,7 +46,7 @@ export function isMissed(rate: Rate, at: number, now: number): boolean {
 /** The key of the view. */
 export const RATES = "rate.";
 /** A start that is so old keeps nobody waiting: the longest span of a rate is a day. An hour more, as clocks differ. */
-export const START_MATTERS_MS = 25 * 3_600_000;
+export const START_MATTERS_MS: number = 25 * 3_600_000;
 
 export function rateKey(queue: string, key: string): string {
   return `${RATES}${queue}.${key}`;
