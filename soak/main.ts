@@ -21,6 +21,8 @@ import { later } from "./workload.ts";
 
 /** How long it may take until nothing is left. */
 const REST_MS = 60_000;
+/** What is left after this came after its run was removed. */
+const LATE_MS = 20_000;
 const LOOK_MS = 500;
 /** Workflows turn out so much larger than their size. */
 const SHARE = 0.78;
@@ -124,9 +126,11 @@ async function soak(load: Load): Promise<boolean> {
 
 /** Waits until nothing is left. @returns what is left all the same. */
 async function rest(store: Store): Promise<string[]> {
-  const until = performance.now() + REST_MS;
+  const begun = performance.now();
+  const until = begun + REST_MS;
   for (;;) {
-    await store.tidy();
+    await store.tidyLanes();
+    if (performance.now() > begun + LATE_MS) await store.removeLate();
     const leftovers = await store.leftovers();
     if (leftovers.length === 0) {
       await later(SETTLE_MS);

@@ -7,6 +7,7 @@ import type { NatsServer } from "../scripts/nats_server.ts";
 import { isLimited } from "../src/core/lanes.ts";
 import { namesIn, parseLaneConsumer } from "../src/nats/names.ts";
 import type { Ports } from "../src/ports.ts";
+import { removeOrphans } from "../src/processor/orphans.ts";
 import { NAMESPACE, portsOn } from "./library.ts";
 
 /** How the server stands while nothing is under way. */
@@ -39,9 +40,14 @@ export class Store {
     return new Store(server, nc, await portsOn(nc));
   }
 
-  /** What a processor does only every ten minutes. */
-  async tidy(): Promise<void> {
+  /** A part of what a processor does only every ten minutes: lanes of keys that are used no more go. */
+  async tidyLanes(): Promise<void> {
     await this.#ports.tasks.tidy();
+  }
+
+  /** Another part: what was written of a run after its removal goes. On a busy machine a view may come so late. */
+  async removeLate(): Promise<void> {
+    await removeOrphans(this.#ports);
   }
 
   /** What is there and should not be when nothing is under way: subjects, and consumers of keys. */
