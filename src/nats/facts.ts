@@ -113,6 +113,7 @@ export class NatsFacts implements Facts {
   }
 
   #collect(consumer: string, expected: number): Promise<Stored[]> {
+    const { factsStream } = this.#link.names;
     const found: Stored[] = [];
     return new Promise((resolve, reject) => {
       const finish = (error?: Error) => {
@@ -121,7 +122,8 @@ export class NatsFacts implements Facts {
         else reject(error);
       };
       const onMessage = (msg: Msg) => {
-        const { seq, pending, sentNs } = parseAckAddress(msg.reply!);
+        const { seq, consumerSeq, pending, sentNs } = parseAckAddress(msg.reply!);
+        if (consumerSeq !== found.length + 1) return lose("messages of it were lost");
         found.push({
           key: msg.subject.slice(this.#link.names.factPrefix.length),
           seq,
@@ -135,15 +137,20 @@ export class NatsFacts implements Facts {
           intake.want(Math.min(expected - found.length, SCAN_BATCH));
         }
       };
-      const restore = () =>
-        Promise.resolve(finish(translate("scan", new Error("the scan's consumer was lost"))));
+      const lose = (why: string) => finish(translate("scan", new Error(why)));
+      const restore = () => Promise.resolve(lose("the scan's consumer was lost"));
+      // What was removed during the scan does not come; the rest may only be late.
+      const onUnused = async () => {
+        const { num_pending: left } = await this.#link.jsm.consumers.info(factsStream, consumer);
+        if (left === 0) finish();
+        else intake.want(Math.min(left, SCAN_BATCH));
+      };
       const intake = new PullIntake(this.#link.nc, this.#link.clock, this.#link.log, {
-        stream: this.#link.names.factsStream,
+        stream: factsStream,
         consumer,
         onMessage,
         restore,
-        // What was removed during the scan does not come.
-        onUnused: () => finish(),
+        onUnused: () => void onUnused().catch(finish),
       });
       intake.want(Math.min(expected, SCAN_BATCH));
     });
