@@ -9,6 +9,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { Dyrygent } from "nats-dyrygent";
+import type { Stored } from "../src/ports.ts";
 import { Rolls } from "../test/mixed/plans.ts";
 import { check, type Findings } from "./checker.ts";
 import { readFacts, readLeft, type Submitted } from "./evidence.ts";
@@ -44,6 +45,7 @@ const SUBMIT_EVERY_MS = 120;
 const MOST_UNDER_WAY = 60;
 /** What has not ended by then, with nothing broken any more, never will. */
 const SETTLE_MS = 120_000;
+const MOST_SHOWN_BYTES = 2_000;
 const REST_MS = 30_000;
 /** A disk that was full leaves messages that never go: see the checker. */
 const REST_ON_DISK_MS = 8_000;
@@ -71,6 +73,7 @@ export async function play(scenario: Scenario, options: PlayOptions): Promise<Pl
     }
     const all = [...findings, ...checked.violations];
     if (all.length === 0) discard();
+    else keepFacts(facts, folder);
     return {
       ...checked,
       faults,
@@ -183,6 +186,15 @@ async function settle(desk: Desk, { control, disk }: Stage): Promise<string[]> {
 }
 
 /** For those who look into what was found. */
+function keepFacts(facts: readonly Stored[], folder: string): void {
+  const lines = [...facts].sort((a, b) => a.seq - b.seq).map(({ data, ...fact }) => {
+    const text = new TextDecoder().decode(data.subarray(0, MOST_SHOWN_BYTES));
+    return JSON.stringify({ ...fact, text });
+  });
+  writeFileSync(join(folder, "facts.jsonl"), lines.join("\n"));
+}
+
+/** The same. */
 async function keepServerState({ servers, control }: Stage, folder: string): Promise<void> {
   for (const [i, server] of servers.entries()) {
     writeFileSync(join(folder, `server-${i}.log`), server.logs());

@@ -155,7 +155,8 @@ export class NatsFacts implements Facts {
         else reject(error);
       };
       const onMessage = (msg: Msg) => {
-        const { seq, pending, sentNs } = parseAckAddress(msg.reply!);
+        const { seq, consumerSeq, pending, sentNs } = parseAckAddress(msg.reply!);
+        if (consumerSeq !== taken + 1) return lose("messages of it were lost");
         take({
           key: msg.subject.slice(this.#link.names.factPrefix.length),
           seq,
@@ -168,8 +169,8 @@ export class NatsFacts implements Facts {
         if (pending === 0 || taken >= expected) finish();
         else if (taken % SCAN_BATCH === 0) intake.want(Math.min(expected - taken, SCAN_BATCH));
       };
-      const restore = () =>
-        Promise.resolve(finish(translate("scan", new Error("the scan's consumer was lost"))));
+      const lose = (why: string) => finish(translate("scan", new Error(why)));
+      const restore = () => Promise.resolve(lose("the scan's consumer was lost"));
       const intake = new PullIntake(this.#link.nc, this.#link.clock, this.#link.log, {
         stream: this.#link.names.factsStream,
         consumer,

@@ -307,6 +307,8 @@ export class PullIntake implements Intake {
 /** What stands in a delivered message's reply subject. */
 export interface AckAddress {
   readonly deliveries: number;
+  /** Which delivery of the consumer this is, from 1. */
+  readonly consumerSeq: number;
   /** Nanoseconds since 1970, as text. */
   readonly sentNs: string;
   /** Messages still to be delivered after this one. */
@@ -321,6 +323,7 @@ export function parseAckAddress(reply: string): AckAddress {
   return {
     deliveries: Number(parts[at]),
     seq: Number(parts[at + 1]),
+    consumerSeq: Number(parts[at + 2]),
     sentNs: parts[at + 3] ?? "0",
     pending: Number(parts[at + 4]),
   };
