@@ -97,7 +97,8 @@ async function names(
 ): Promise<void> {
   assert.equal(await saidOf(steps.slice(0, -1), prepare), []);
   const said = await saidOf(steps, prepare);
-  assert.equal(said.map((line) => line.split(":")[0]), [invariant], said.join("\n"));
+  // The audit of the log may have more to say about it.
+  assert.is(said[0]?.split(":")[0], invariant, said.join("\n"));
 }
 
 test("what goes well is found well", async () => {
