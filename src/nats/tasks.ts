@@ -206,8 +206,8 @@ export class NatsTasks implements Tasks {
     const action = `open lane ${lane.lane} of queue ${lane.queue}`;
     if (!isLimited(lane.lane)) {
       const isKnown = this.#open.has(laneConsumer(lane.queue, lane.lane));
-      const ensure = () => ensureConsumer(jsm, names.tasksStream, config);
-      return { isNews: await patience.with(action, ensure) || !isKnown, most: undefined };
+      const isNew = await ensureConsumer(jsm, names.tasksStream, config);
+      return { isNews: isNew || !isKnown, most: undefined };
     }
     const { was, is, isUnasked } = await patience.with(
       action,
