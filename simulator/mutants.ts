@@ -75,8 +75,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "an end is recorded without a look for control facts that were not heard",
     file: CONDUCTOR,
-    find: "    if (await this.#isOutOfDate()) return;\n",
-    replace: "",
+    find: "    if (await this.#hasNews()) {\n",
+    replace: "    if (round === 0 && await this.#hasNews()) {\n",
   },
   {
     name: "a run that was removed while its log was read is begun anew",

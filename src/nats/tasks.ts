@@ -196,21 +196,20 @@ export class NatsTasks implements Tasks {
     this.#link.nc.publish(`${this.#link.names.eventPrefix}lane.${queue}`, lane);
   }
 
-  /** @returns whether its consumer was made, or has another limit now. */
+  /** @returns whether workers may not know of it, or of its limit, and the limit. */
   async #ensureLane(
     lane: Lane,
     { mayChange }: Pick<Opening, "mayChange">,
   ): Promise<{ isNews: boolean; most: number | undefined }> {
     const { jsm, names, log, patience } = this.#link;
     const config = laneConfig(names, lane, this.leaseMs);
-    const action = `open lane ${lane.lane} of queue ${lane.queue}`;
     if (!isLimited(lane.lane)) {
       const isKnown = this.#open.has(laneConsumer(lane.queue, lane.lane));
       const isNew = await ensureConsumer(jsm, names.tasksStream, config);
       return { isNews: isNew || !isKnown, most: undefined };
     }
     const { was, is, isUnasked } = await patience.with(
-      action,
+      `open lane ${lane.lane} of queue ${lane.queue}`,
       () => ensureLimitedConsumer(jsm, names.tasksStream, config, { mayChange }),
     );
     if (is !== was) {

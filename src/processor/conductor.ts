@@ -621,7 +621,12 @@ export class Conductor {
     const { round } = this.#scheduler;
     if (this.#finishing === round) return;
     this.#finishing = round;
-    if (await this.#isOutOfDate()) return;
+    if (await this.#hasNews()) {
+      // The run may not have ended, or not like this: it is decided anew, from the log.
+      this.#finishing = 0;
+      return await this.#refresh();
+    }
+    if (this.#closed) return;
     const first = await recordEnd(
       this.#ports,
       this.workflow,
@@ -638,20 +643,11 @@ export class Conductor {
     this.#events.onEnd(first.state);
   }
 
-  /** A control fact that nobody heard of may say that the run has not ended, or not like this: then it is looked at anew. */
-  async #isOutOfDate(): Promise<boolean> {
+  /** Whether a control fact stands in the log that was not taken into account, or one is being taken in. */
+  async #hasNews(): Promise<boolean> {
     const known = this.#controls;
     const unheard = await this.#ports.facts.read(controlKey(this.workflow, known + 1));
-    if (this.#closed) return true;
-    if (unheard === undefined && known === this.#controls && this.#heard === undefined) {
-      return false;
-    }
-    this.#finishing = 0;
-    // The log is being read, and its end decided from it; or it is still to be read.
-    if (this.#heard !== undefined) return true;
-    if (known === this.#controls) await this.#refresh();
-    else if (this.#scheduler.finished !== undefined) await this.#finish(this.#scheduler.finished);
-    return true;
+    return unheard !== undefined || known !== this.#controls || this.#heard !== undefined;
   }
 
   async #tellParent(end: EndRecord): Promise<void> {
