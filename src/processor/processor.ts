@@ -392,8 +392,15 @@ export class Processor {
         } ms`,
       );
       this.#drop(held);
-    }
+    } else this.#extendIfDue(held, now);
     held.idleMs = this.#options.idleMs[0];
+  }
+
+  /** Also whenever something was recorded: where much comes in, timers may have to wait for seconds. */
+  #extendIfDue(held: Held, now: number): void {
+    if (now - held.extendedAt <= this.#ports.ticks.leaseMs / 3) return;
+    held.extendedAt = now;
+    held.tick.extend();
   }
 
   #onEnd(held: Held, conductor: Conductor): void {
@@ -495,10 +502,7 @@ export class Processor {
         this.#drop(held);
         continue;
       }
-      if (now - held.extendedAt > ticks.leaseMs / 3) {
-        held.extendedAt = now;
-        held.tick.extend();
-      }
+      this.#extendIfDue(held, now);
       const { conductor } = held;
       if (conductor === undefined || held.busy) continue;
       if (conductor.dueAt <= clock.now()) {
