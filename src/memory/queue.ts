@@ -32,14 +32,19 @@ export interface Place {
   readonly lane?: MemoryLane;
 }
 
+/** One delivery of a message of a limited lane, to one taker. */
+interface Held {
+  readonly lane: MemoryLane;
+}
+
 interface Taker {
   readonly accepts: (key: string) => boolean;
   readonly call: (delivery: QueueDelivery) => void;
   wanted: number;
   /** How many of those wanted are only to be held ready. */
   readonly ahead: number;
-  /** Messages of limited lanes that it has and that have not begun. */
-  readonly unbegun: Set<Message>;
+  /** What it has of limited lanes and has not begun. */
+  readonly unbegun: Set<Held>;
   /** Deliveries of limited lanes that it has not answered, also when their leases have run out. */
   readonly inHand: Map<MemoryLane, number>;
   /** Limited lanes that it gave a message back to: monotonic, until when it leaves them to others. */
@@ -173,15 +178,17 @@ export class MemoryQueue {
       // In turn: the next message goes to another one.
       this.#takers.push(...this.#takers.splice(at, 1));
       this.#waiting.splice(i, 1);
-      if (message.lane === undefined) taker.wanted--;
+      const { lane } = message;
+      const held = lane && { lane };
+      if (held === undefined) taker.wanted--;
       else {
-        taker.unbegun.add(message);
-        count(taker.inHand, message.lane, 1);
+        taker.unbegun.add(held);
+        count(taker.inHand, held.lane, 1);
       }
       message.deliveries++;
       this.#goOut(message);
       this.#hold(message);
-      taker.call(this.#delivery(message, taker));
+      taker.call(this.#delivery(message, taker, held));
     }
   }
 
@@ -216,7 +223,7 @@ export class MemoryQueue {
     if (at !== -1) this.#waiting.splice(at, 1);
   }
 
-  #delivery(message: Message, taker: Taker): QueueDelivery {
+  #delivery(message: Message, taker: Taker, held: Held | undefined): QueueDelivery {
     const ifCurrent = (act: () => void) => {
       if (this.#messages.get(message.key) === message && !this.#waiting.includes(message)) act();
     };
@@ -224,8 +231,9 @@ export class MemoryQueue {
     const answered = () => {
       if (isAnswered) return;
       isAnswered = true;
-      if (message.lane === undefined) return;
-      count(taker.inHand, message.lane, -1);
+      if (held === undefined) return;
+      taker.unbegun.delete(held);
+      count(taker.inHand, held.lane, -1);
       this.#handSoon();
     };
     return {
@@ -234,25 +242,23 @@ export class MemoryQueue {
       deliveries: message.deliveries,
       queuedAt: message.queuedAt,
       begin: () => {
-        if (taker.unbegun.delete(message)) taker.wanted--;
+        if (held !== undefined && taker.unbegun.delete(held)) taker.wanted--;
         this.#handSoon();
       },
       ack: () => {
         answered();
-        taker.unbegun.delete(message);
         if (this.#messages.get(message.key) === message) this.#forget(message);
       },
       giveBack: (delayMs = 0) => {
         const isFirst = !isAnswered;
         answered();
-        taker.unbegun.delete(message);
         ifCurrent(() => {
           message.cancelReturn?.();
           // Until then it counts against its lane's limit: a server counts what is not acknowledged.
           message.cancelReturn = this.#clock.after(delayMs, () => this.#wait(message));
         });
         // After the message's own return: the lane's next one must not overtake it.
-        if (isFirst && message.lane) this.#rest(taker, message.lane, Math.max(delayMs, REST_MS));
+        if (isFirst && held) this.#rest(taker, held.lane, Math.max(delayMs, REST_MS));
       },
       extend: () => ifCurrent(() => this.#hold(message)),
     };
@@ -285,8 +291,8 @@ function count<K>(counts: Map<K, number>, key: K, by: number): void {
   counts.set(key, (counts.get(key) ?? 0) + by);
 }
 
-function isShared({ lane }: Message): boolean {
-  return lane !== undefined && !lane.isRated;
+function isShared({ lane }: Held): boolean {
+  return !lane.isRated;
 }
 
 function comesBefore(a: Message, b: Message): boolean {

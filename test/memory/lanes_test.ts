@@ -102,6 +102,20 @@ test("whoever still has a message whose lease has run out gets no more than the 
   assert.equal(await lane.after(0), [1, 1], "another one may have it");
 });
 
+test("what is said of an earlier delivery of a limited message does not begin a later one", async () => {
+  const lane = new Lane("r-key");
+  await lane.take();
+  await lane.queue(1);
+  await lane.queue(2);
+  await lane.after(0);
+  lane.taken[0]!.giveBack();
+  assert.equal(await lane.after(1_100), [1, 1]);
+  lane.taken[0]!.begin();
+  assert.equal(await lane.after(0), [1, 1]);
+  lane.taken[1]!.begin();
+  assert.equal(await lane.after(0), [1, 1, 2]);
+});
+
 test("a taker that is closed twice closes no other one", async () => {
   const lane = new Lane("p5");
   const first = await lane.take();
