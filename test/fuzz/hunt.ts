@@ -139,12 +139,13 @@ async function shrink(
   onTry: Hunt["onInput"],
 ): Promise<Pieces> {
   const kind = (what: string) => what.replace(/\d+/g, "").slice(0, 60);
+  if (wrong.startsWith("it took")) return pieces;
   let smallest = pieces;
   let tries = 0;
   for (let found = true; found && tries < MOST_SHRINKS;) {
     found = false;
     for (const candidate of smaller(smallest)) {
-      if (tries++ >= MOST_SHRINKS || wrong.startsWith("it took")) break;
+      if (tries++ >= MOST_SHRINKS) break;
       onTry?.(candidate);
       const what = await whatIsWrong(reader, candidate);
       if (what === undefined || kind(what) !== kind(wrong)) continue;
