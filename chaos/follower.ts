@@ -12,7 +12,7 @@ import {
   Workflow,
   WorkflowFailedError,
 } from "nats-dyrygent";
-import { Rolls } from "../test/mixed/plans.ts";
+import { type Button, Rolls } from "../test/mixed/plans.ts";
 import { digestOf, type Journal } from "./history.ts";
 import { listed } from "./proof.ts";
 import { type Workload, workloadOf, type WorkloadOptions } from "./workload.ts";
@@ -129,24 +129,33 @@ export class Follower {
   /** Everything that a mixed plan does to a run, in its order. */
   async #press(run: Run<unknown>, workload: Workload & { is: "mixed" }): Promise<void> {
     const { buttons, afterwards } = workload.plan;
-    const press = (button: { what: string; press: (run: Run) => Promise<unknown> }) =>
+    const press = (button: Omit<Button, "ms">) =>
       this.#call(run.id, button.what.split(" ")[0]!, button.what, async () => ({
         answer: await button.press(run as Run),
         value: undefined,
       }));
-    const pressed = buttons.map(async (button) => {
-      await sleep(button.ms);
-      await press(button);
-    });
+    const pressed = this.#pressInOrder(buttons, press);
     await this.#ended(run);
     // A retry may need what is only sent later, or run into a pause.
-    await Promise.all(pressed);
+    await pressed;
     await this.#ended(run);
     for (const button of afterwards) {
       await press(button);
       // What was sent to a run that had ended was not kept.
       for (const sent of buttons) if (sent.what.startsWith("send")) await press(sent);
       await this.#ended(run);
+    }
+  }
+
+  /** Each when the one before was answered: a pause that is recorded after its resume would stay. */
+  async #pressInOrder(
+    buttons: readonly Button[],
+    press: (button: Button) => Promise<void>,
+  ): Promise<void> {
+    const begun = performance.now();
+    for (const button of [...buttons].sort((a, b) => a.ms - b.ms)) {
+      await sleep(Math.max(0, begun + button.ms - performance.now()));
+      await press(button);
     }
   }
 

@@ -98,7 +98,7 @@ export async function beMember(options: MemberOptions): Promise<void> {
   const working = role === "worker"
     ? app.worker({ id: name, tasks: journaled(journal), concurrency: 8, maxCrashes: 1_000 })
     : role === "processor"
-    ? app.processor({ tick: { idle: ["500ms", "2s"] }, sweep: "2s" })
+    ? app.processor({ tick: { idle: ["500ms", "2s"] }, sweep: "4s" })
     : new Follower(app, journal, options.workload);
   onOrder = (line) => obey(JSON.parse(line) as Order, working);
   for (const line of early) onOrder(line);

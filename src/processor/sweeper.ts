@@ -40,7 +40,7 @@ export class Sweeper {
   readonly #everyMs: number;
   readonly #retentionMs: number;
   #isStarted = false;
-  /** Runs whose tick outlived their end and was made anew, with the place of that end in the log. */
+  /** Runs that go on after an end, and that got a new tick: with the place of that end in the log. */
   readonly #woken = new Map<string, number>();
   #cancel: Cancel = () => {};
 
@@ -141,16 +141,20 @@ export class Sweeper {
   }
 
   /**
-   * A server that is killed may bring back ticks that had been replaced, and its consumer never delivers them: such a tick
-   * would keep its run from being removed, and hide that a next round has none. One that is made anew is delivered, and
-   * acknowledged if the run is over. Once for each end is enough: a run that goes on has its ticks.
+   * A server that is killed may bring back ticks that had been replaced, and its consumer never
+   * delivers them: such a tick would keep its run from being removed, and hide that a next round has
+   * none. One that is made anew is delivered, and acknowledged if the run is over.
    */
   async #replaceDeadTick(workflow: string, end: Stored): Promise<void> {
     const { ticks, clock } = this.#ports;
-    const isRecent = clock.now() - end.at < this.#everyMs;
-    if (isRecent || this.#woken.get(workflow) === end.seq) return;
+    // A tick whose run has just ended is on its way out.
+    if (clock.now() - end.at < 2 * this.#everyMs) return;
+    if (await this.#goesOn(workflow, end)) {
+      // Once for each end is enough: a run that goes on has its ticks.
+      if (this.#woken.get(workflow) === end.seq) return;
+      this.#woken.set(workflow, end.seq);
+    }
     await ticks.wake(workflow);
-    this.#woken.set(workflow, end.seq);
   }
 
   /** A sweep knows terminal records by their notes. Only what could have been reopened is read. */

@@ -449,8 +449,9 @@ test(
     const app = await scope.running({ tasks: arithmetic, queues: ["other"] });
     const run = await app.submit(add.s(1, 1), { unknownTasks: "ignore" });
     const shared = await scope.open();
-    await (await scope.worker(shared, { tasks: arithmetic })).stop();
+    const first = await scope.worker(shared, { tasks: arithmetic });
     await run.ended();
+    await first.stop();
     const { consumers } = await jetstreamManager(await scope.raw);
     await consumers.delete(`${scope.namespace}_TASKS`, "p5-default");
     await scope.worker(shared, { tasks: arithmetic });
