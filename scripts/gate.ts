@@ -1,12 +1,16 @@
 /**
  * The one command that must be green: what `npm test` runs, here and in CI. Types (tsc and Deno),
- * format and lint side by side; then every test on Node and on Deno, side by side too: most of them
- * wait for a server. The last two lines of a green run are the totals of the two.
+ * format and lint side by side; then every test on Node and on Deno, each by two processes that
+ * share the files: most tests wait for a server. The last two lines of a green run are the totals of
+ * the two runtimes.
  *
  *     npm test            everything
  *     npm run check       all but the tests (--no-tests)
  */
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
@@ -62,8 +66,14 @@ async function check(name: string, command: string[]): Promise<boolean> {
   return code === 0;
 }
 
-/** @returns the line with the totals, or undefined when a test failed or there is no such line. */
-async function test(runtime: string, command: string[]): Promise<string | undefined> {
+interface Totals {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+/** @returns undefined when a test failed or there is no line with the totals. */
+async function test(runtime: string, command: string[]): Promise<Totals | undefined> {
   let line = "";
   const { code, output } = await run(command, (chunk) => {
     const lines = (line + chunk).split("\n");
@@ -71,8 +81,25 @@ async function test(runtime: string, command: string[]): Promise<string | undefi
     for (const whole of lines) console.log(`${runtime} | ${whole}`);
   });
   const lastLine = output.trimEnd().split("\n").at(-1) ?? "";
-  const isGreen = code === 0 && /^\w+: \d+ passed, 0 failed, \d+ skipped$/.test(lastLine);
-  return isGreen ? lastLine : undefined;
+  const totals = /^\w+: (\d+) passed, (\d+) failed, (\d+) skipped$/.exec(lastLine);
+  if (code !== 0 || totals === null) return undefined;
+  const [passed, failed, skipped] = totals.slice(1).map(Number);
+  return { passed: passed!, failed: failed!, skipped: skipped! };
+}
+
+/** All tests of one runtime. @returns the line with the totals, or undefined when not green. */
+async function testAll(runtime: string, command: string[]): Promise<string | undefined> {
+  const claims = mkdtempSync(join(tmpdir(), `claims-${runtime}-`));
+  try {
+    const sharing = [...command, `--claims=${claims}`];
+    const halves = await Promise.all([1, 2].map(() => test(runtime, sharing)));
+    const sum = (what: keyof Totals) => halves.reduce((sum, half) => sum + half![what], 0);
+    if (halves.includes(undefined)) return undefined;
+    const [passed, failed, skipped] = [sum("passed"), sum("failed"), sum("skipped")];
+    return `${runtime}: ${passed} passed, ${failed} failed, ${skipped} skipped`;
+  } finally {
+    rmSync(claims, { recursive: true });
+  }
 }
 
 const failed: string[] = [];
@@ -88,7 +115,7 @@ if (!process.argv.includes("--no-tests")) {
   const totals = await Promise.all(
     Object.entries(tests).map(async ([runtime, command]) => ({
       runtime,
-      line: await test(runtime, command),
+      line: await testAll(runtime, command),
     })),
   );
   for (const { runtime, line } of totals) {

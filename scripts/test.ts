@@ -8,8 +8,10 @@
  *     deno run -A scripts/test.ts [part of a path …]
  *
  * `--root=<folder>` looks for tests elsewhere, `--limit-ms=<n>` is the time one suite may take.
+ * `--claims=<folder>` shares the files with other processes that are given the same folder: each
+ * file is run by the one that claims it first.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
@@ -24,6 +26,7 @@ const { values: options, positionals: wanted } = parseArgs({
   options: {
     root: { type: "string", default: "test" },
     "limit-ms": { type: "string", default: "120000" },
+    claims: { type: "string" },
   },
 });
 const runtime = "Deno" in globalThis ? "deno" : "node";
@@ -89,6 +92,18 @@ async function runSuite(suite: QueuedSuite): Promise<void> {
   if (total + skipped === 0) fail("a suite has no tests");
 }
 
+/** @returns whether this process is the one that runs the file. */
+function claim(file: string): boolean {
+  if (options.claims === undefined) return true;
+  try {
+    writeFileSync(join(options.claims, file.replaceAll("/", "~")), "", { flag: "wx" });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  }
+}
+
 async function runFile(file: string, index: number): Promise<void> {
   Object.assign(globalThis, { UVU_INDEX: index });
   const suites: QueuedSuite[] = queue[index] = [];
@@ -142,6 +157,7 @@ const files = readdirSync(options.root, { recursive: true, encoding: "utf8" })
   .sort();
 
 for (const [index, file] of files.entries()) {
+  if (!claim(file)) continue;
   const { passed, failed } = totals;
   const start = performance.now();
   const before = process.getActiveResourcesInfo();
