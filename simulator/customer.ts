@@ -49,7 +49,11 @@ export class Customer {
     const [during, afterwards] = [false, true].map((isLate) =>
       this.#plan.actions.filter(({ press }) => isAfterwards(press) === isLate)
     ) as [Action[], Action[]];
-    await Promise.all(during.map((action) => this.#press(run, action)));
+    // A next round may have begun, and the customer been killed before it sent again.
+    const mayLack = afterwards.some((action) => this.#promised.pressed.has(action));
+    await Promise.all(
+      during.map((action) => this.#press(run, action, mayLack && action.press === "send")),
+    );
     await this.#insist(() => run.ended());
     for (const action of afterwards) {
       await this.#press(run, action);

@@ -7,7 +7,9 @@
  *   any → dead: no answer comes any more, what it still asks is not asked
  */
 import { UnavailableError } from "../src/core/errors.ts";
-import type { Cancel, Intake, Ports, TaskDelivery, TickDelivery } from "../src/ports.ts";
+import { isLimited as isLimitedLane } from "../src/core/lanes.ts";
+import type { QueueDelivery } from "../src/memory/queue.ts";
+import type { Cancel, Delivery, Intake, Ports, TaskDelivery, TickDelivery } from "../src/ports.ts";
 import {
   ASKING,
   COPYING,
@@ -206,7 +208,7 @@ export class SimulatedProcess {
   }
 
   /** Something that is not answered. */
-  #tell(what: string, act: () => void): void {
+  #tell(what: string, act: () => void, onLost?: () => void): void {
     if (this.#isDead) return;
     const { faults, world } = this.#around;
     const at = `${this.name}#${++this.#calls} ${what}`;
@@ -214,7 +216,7 @@ export class SimulatedProcess {
     this.#tellStory(what, fault);
     if (fault === "crash before") return this.kill();
     if (fault === "pause before") this.pause(this.#chance(`${at} pause`) * LONGEST_PAUSE_MS);
-    if (fault === "lose") return;
+    if (fault === "lose") return onLost?.();
     const delayMs = fault === "delay" ? this.#chance(`${at} by`) * LONGEST_DELAY_MS : 0;
     world.after(this.#latency(at) + delayMs, act);
     if (fault === "crash after") this.kill();
@@ -343,6 +345,7 @@ export class SimulatedProcess {
             hand(
               `task ${task.subject} (${task.deliveries})`,
               () => onTask(this.#taskDelivery(task)),
+              isLimited(task) ? () => settle(task) : undefined,
             ))),
     };
   }
@@ -368,19 +371,22 @@ export class SimulatedProcess {
 
   async #take(
     what: string,
-    open: (hand: (which: string, call: () => void) => void) => Promise<Intake>,
+    open: (
+      hand: (which: string, call: () => void, onNeverCame?: () => void) => void,
+    ) => Promise<Intake>,
   ): Promise<Intake> {
     const { faults, world, story } = this.#around;
     let closed = false;
     const own = await this.#ask(`take ${what}`, async () => {
-      const intake = await open((which, call) => {
+      const intake = await open((which, call, onNeverCame) => {
         const at = `${this.name}#${++this.#calls} gets ${which}`;
         const onArrival = () => {
           story.tell(this.name, () => `gets ${which}`);
           call();
         };
         // The pull that it was meant for expires, and is made again.
-        const onLost = () => world.after(PULL_MS, () => closed || intake.want(1));
+        const onLost = onNeverCame ??
+          (() => void world.after(PULL_MS, () => closed || intake.want(1)));
         this.#deliver(at, faults.decide(at, DELIVERING), onArrival, onLost);
       });
       if (this.#isDead) void intake.close();
@@ -413,10 +419,11 @@ export class SimulatedProcess {
   }
 
   #answersTo(message: TaskDelivery | TickDelivery, name: string) {
+    const onLost = () => settle(message);
     return {
       data: message.data,
       deliveries: message.deliveries,
-      ack: () => this.#tell(`ack ${name}`, () => message.ack()),
+      ack: () => this.#tell(`ack ${name}`, () => message.ack(), onLost),
       extend: () => this.#tell(`extend ${name}`, () => message.extend()),
       giveBack: (delayMs = 0) => {
         const at = `${this.name}#${this.#calls + 1} back ${name}`;
@@ -425,7 +432,11 @@ export class SimulatedProcess {
         const ms = moment === undefined
           ? delayMs
           : Math.max(0, moment === "early" ? delayMs - byMs : delayMs + byMs);
-        this.#tell(`give back ${name} for ${Math.round(ms)} ms`, () => message.giveBack(ms));
+        this.#tell(
+          `give back ${name} for ${Math.round(ms)} ms`,
+          () => message.giveBack(ms),
+          onLost,
+        );
       },
     };
   }
@@ -508,4 +519,13 @@ export class SimulatedProcess {
       return all;
     });
   }
+}
+
+/** What was handed to a taker and got lost, like its answer, counts for the server only. */
+function settle(message: Delivery): void {
+  (message as Partial<QueueDelivery>).settle?.();
+}
+
+function isLimited({ address }: TaskDelivery): boolean {
+  return address !== undefined && isLimitedLane(address.lane);
 }

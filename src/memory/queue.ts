@@ -228,7 +228,7 @@ export class MemoryQueue {
       if (this.#messages.get(message.key) === message && !this.#waiting.includes(message)) act();
     };
     let isAnswered = false;
-    const answered = () => {
+    const settle = () => {
       if (isAnswered) return;
       isAnswered = true;
       if (held === undefined) return;
@@ -246,12 +246,12 @@ export class MemoryQueue {
         this.#handSoon();
       },
       ack: () => {
-        answered();
+        settle();
         if (this.#messages.get(message.key) === message) this.#forget(message);
       },
       giveBack: (delayMs = 0) => {
         const isFirst = !isAnswered;
-        answered();
+        settle();
         ifCurrent(() => {
           message.cancelReturn?.();
           // Until then it counts against its lane's limit: a server counts what is not acknowledged.
@@ -261,6 +261,7 @@ export class MemoryQueue {
         if (isFirst && held) this.#rest(taker, held.lane, Math.max(delayMs, REST_MS));
       },
       extend: () => ifCurrent(() => this.#hold(message)),
+      settle,
     };
   }
 }
@@ -270,6 +271,8 @@ export interface QueueDelivery extends Delivery {
   /** Milliseconds since 1970. */
   readonly queuedAt: number;
   begin(): void;
+  /** It, or all that its taker answered, got lost: it counts for the queue, and not for the taker. */
+  settle(): void;
 }
 
 function mayHave(

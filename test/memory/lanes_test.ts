@@ -7,6 +7,7 @@ import * as assert from "uvu/assert";
 import { VirtualClock } from "../../src/memory/clock.ts";
 import { memoryPorts } from "../../src/memory/open.ts";
 import { SeededRandom } from "../../src/memory/random.ts";
+import type { QueueDelivery } from "../../src/memory/queue.ts";
 import type { Intake, TaskDelivery } from "../../src/ports.ts";
 
 /** Who takes what is queued into one lane. */
@@ -100,6 +101,16 @@ test("whoever still has a message whose lease has run out gets no more than the 
   assert.equal(await lane.after(31_000), [1]);
   await lane.take();
   assert.equal(await lane.after(0), [1, 1], "another one may have it");
+});
+
+test("who has answered gets it again after its lease when the answer got lost", async () => {
+  const lane = new Lane("c-key");
+  await lane.take();
+  await lane.queue(1, 1);
+  await lane.after(0);
+  (lane.taken[0] as TaskDelivery & QueueDelivery).settle();
+  assert.equal(await lane.after(29_000), [1]);
+  assert.equal(await lane.after(2_000), [1, 1]);
 });
 
 test("what is said of an earlier delivery of a limited message does not begin a later one", async () => {
