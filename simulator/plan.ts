@@ -99,7 +99,8 @@ function shortlived(plan: Plan): Plan {
     actions: plan.actions.filter(({ press }) => press !== "send" && press !== "pause"),
     // Ages are told by the clocks of processes: half a second more or less must not matter.
     skewMs: 0,
-    retentionMs: 1_000,
+    // Longer than a call may be under way, or its process stand still: no more is promised.
+    retentionMs: 90_000,
   };
 }
 

@@ -249,7 +249,7 @@ class Schedule {
     const { retentionMs } = this.#plan;
     const options = retentionMs === undefined
       ? {}
-      : { retention: retentionMs, sweep: "1s" } as const;
+      : { retention: retentionMs, sweep: "20s" } as const;
     return new Processor(ports, options, { isAnnounced: false });
   }
 

@@ -15,8 +15,9 @@ export type FinalState = "SUCCESS" | "FAILURE" | "ERROR" | "CANCELLED";
 export type Control =
   | { readonly is: "cancel"; readonly reason?: string }
   | { readonly is: "timeout" }
-  | { readonly is: "pause" }
-  | { readonly is: "resume" }
+  /** `following`: the number of the parent's control fact that is passed on. */
+  | { readonly is: "pause"; readonly following?: number }
+  | { readonly is: "resume"; readonly following?: number }
   | { readonly is: "skip"; readonly nodes: readonly number[] }
   /** `attempt`: the one of the parent's node that the child's next round is for. */
   | { readonly is: "retry"; readonly attempt?: number }

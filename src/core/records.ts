@@ -176,15 +176,17 @@ export function writeControl({ id, at, control }: ControlRecord): Uint8Array {
 }
 
 export function readControl(data: Uint8Array): ControlRecord | undefined {
-  const { v, id, at, is, reason, nodes, attempt, name, data: eventData } = parseRecord(data) ?? {};
+  const { v, id, at, is, reason, following, nodes, attempt, name, data: eventData } =
+    parseRecord(data) ?? {};
   if (v !== RECORD_VERSION || typeof id !== "string" || !isMoment(at)) return undefined;
   switch (is) {
     case "cancel":
       return { id, at, control: { is, ...(typeof reason === "string" ? { reason } : {}) } };
     case "timeout":
+      return { id, at, control: { is } };
     case "pause":
     case "resume":
-      return { id, at, control: { is } };
+      return { id, at, control: isCount(following) ? { is, following } : { is } };
     case "retry":
       return { id, at, control: isCount(attempt) ? { is, attempt } : { is } };
     case "skip":

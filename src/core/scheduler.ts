@@ -104,6 +104,8 @@ export class Scheduler {
   #stopped: "CANCELLED" | "ERROR" | undefined;
   #reason: string | undefined;
   #paused = false;
+  /** The last of the parent's control facts that was passed on to this run. */
+  #followed = 0;
   #finished: FinalState | undefined;
   #round = 1;
   #parentAttempt: number;
@@ -352,6 +354,13 @@ export class Scheduler {
     return isNew;
   }
 
+  /** A processor that lost the parent may pass on late what the parent has taken back since. */
+  #isOvertaken(following = this.#followed): boolean {
+    if (following < this.#followed) return true;
+    this.#followed = following;
+    return false;
+  }
+
   #control({ control, at, endedRound = Infinity }: Fact & { is: "control" }): void {
     switch (control.is) {
       case "cancel":
@@ -359,10 +368,9 @@ export class Scheduler {
       case "timeout":
         return this.#stop("ERROR", at, "it ran longer than its timeout");
       case "pause":
-        this.#paused = this.#finished === undefined;
-        return;
       case "resume":
-        this.#paused = false;
+        if (this.#isOvertaken(control.following)) return;
+        this.#paused = control.is === "pause" && this.#finished === undefined;
         return;
       case "skip":
         return this.#skip(control.nodes, at);

@@ -130,7 +130,8 @@ export class Conductor {
   async begin({ fresh }: { fresh: boolean }): Promise<void> {
     await this.#ports.hints.settled();
     await this.#takeOver({ fresh });
-    if (this.definition.parent !== undefined) await this.#endIfOrphan();
+    // Not left to this one's next look: its tick may go to another processor each time.
+    await this.#ensureChildren();
     // A subscription made this moment may not be known to every server yet.
     if (this.#ports.hints.spreads) {
       this.#ports.clock.after(50, () => void this.ensure(0).catch(this.#events.onTrouble));
@@ -246,8 +247,8 @@ export class Conductor {
    * @throws {NotFoundError} when what was known last is not recorded any more: this conductor knows too much.
    */
   async afterGap(): Promise<void> {
-    const latest = this.#latest;
-    if (latest !== undefined && await this.#ports.facts.read(latest) === undefined) {
+    const latest = this.#latest ?? definitionKey(this.workflow);
+    if (await this.#ports.facts.read(latest) === undefined) {
       throw new NotFoundError(`${latest} was recorded and is not there any more`, {
         hint: "The server lost writes that it had acknowledged: see its sync_interval.",
       });

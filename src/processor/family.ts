@@ -71,7 +71,7 @@ export class Family {
         )
       ),
       ...(pausing === undefined ? [] : running).map(({ run }) =>
-        this.#ask(run, { is: pausing!.is }, `${pausing!.is}-${pausing!.n}`)
+        this.#ask(run, { is: pausing!.is, following: pausing!.n }, `${pausing!.is}-${pausing!.n}`)
       ),
     ]);
   }

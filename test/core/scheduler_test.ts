@@ -514,6 +514,18 @@ controls("pause and resume change the workflow's state, not what may run", () =>
   assert.is(story.scheduler.workflowState, "RUNNING");
 });
 
+controls("what a parent has taken back since changes nothing when it is passed on late", () => {
+  const story = new Story(shaped([], [0]).wf);
+  const is = () => story.scheduler.workflowState;
+  story.control({ is: "pause", following: 3 });
+  assert.is(is(), "PAUSED");
+  story.control({ is: "resume", following: 4 });
+  story.control({ is: "pause", following: 3 });
+  assert.is(is(), "RUNNING");
+  story.control({ is: "pause" });
+  assert.is(is(), "PAUSED", "somebody's own pause is no parent's");
+});
+
 controls("a paused workflow whose last task ends is finished", () => {
   const story = new Story(shaped([]).wf);
   story.control({ is: "pause" });
