@@ -209,6 +209,7 @@ const controls = suite("control facts");
 
 const anyControl: fc.Arbitrary<Control> = fc.oneof(
   fc.record({ is: fc.constantFrom("timeout", "pause", "resume", "retry") }, PLAIN),
+  fc.record({ is: fc.constantFrom("pause", "resume"), following: fc.nat() }, PLAIN),
   fc.record({ is: fc.constant("cancel" as const) }, PLAIN),
   fc.record({ is: fc.constant("cancel" as const), reason: fc.string({ unit: "grapheme" }) }, PLAIN),
   fc.record({ is: fc.constant("skip" as const), nodes: fc.array(fc.nat()) }, PLAIN),

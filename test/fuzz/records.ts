@@ -132,6 +132,7 @@ export const controls: Control[] = [
   { is: "timeout" },
   { is: "pause" },
   { is: "resume" },
+  { is: "pause", following: 3 },
   { is: "retry" },
   { is: "retry", attempt: 2 },
   { is: "skip", nodes: [0, 1] },

@@ -2,7 +2,9 @@
 import { task, Workflow } from "nats-dyrygent";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { outcomesOf } from "../../src/core/keys.ts";
+import "../../simulator/synchronous_digest.ts";
+import { everythingOf, outcomesOf } from "../../src/core/keys.ts";
+import { readExpansion } from "../../src/core/records.ts";
 import type { Facts, Ports } from "../../src/ports.ts";
 import { deaf, overriding, VirtualEngine } from "../virtual_engine.ts";
 
@@ -38,6 +40,26 @@ test("a task that ends while its log and its queue are read, unheard, is not sen
   assert.is((await engine.until("it ends", run.ended())).state, "SUCCESS");
   await engine.pass(1_000);
   assert.is(times, 1);
+});
+
+test("whoever takes a run over notices at once that its child is gone", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  const inner = new Workflow("inner");
+  inner.waitFor("never");
+  const wf = new Workflow("outer");
+  wf.run(inner);
+  await engine.worker([]);
+  const before = await engine.processor();
+  const run = await engine.submit(wf);
+  await engine.pass(100);
+  const expansion = (await ports.facts.scan(outcomesOf("run"), { bodies: true }))[0]!;
+  await engine.until("it stops", before.stop());
+  await ports.facts.purge(everythingOf(readExpansion(expansion.data)!.child));
+  // Its tick goes from one to the next, and each has it no longer than it takes to look.
+  await engine.processor();
+  await engine.pass(100);
+  assert.is((await engine.until("it is told", run.status())).state, "FAILURE");
 });
 
 test.run();

@@ -3,7 +3,7 @@ import { task, Workflow } from "nats-dyrygent";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Control, FinalState } from "../../src/core/fact.ts";
-import { controlKey, endKey, outcomeKey } from "../../src/core/keys.ts";
+import { controlKey, endKey, everythingOf, outcomeKey } from "../../src/core/keys.ts";
 import { type EndRecord, readEnd, writeControl } from "../../src/core/records.ts";
 import type { Facts, Ports } from "../../src/ports.ts";
 import { audit } from "../audit.ts";
@@ -19,6 +19,21 @@ function oneNode(): Workflow {
 /** As a client does that dies before it wakes the run. */
 async function record(facts: Facts, control: Control): Promise<void> {
   await facts.create(controlKey("run", 1), writeControl({ id: control.is, at: 0, control }));
+}
+
+/** Ports that lose the connection, and have it again, when `tell` is called. */
+function gapped(ports: Ports): { tell: () => void; withGaps: Ports } {
+  const calls: (() => void)[] = [];
+  const onGap: Ports["hints"]["onGap"] = (call) => {
+    calls.push(call);
+    return () => {};
+  };
+  return {
+    tell: () => {
+      for (const call of calls) call();
+    },
+    withGaps: { ...ports, hints: overriding(ports.hints, { onGap }) },
+  };
 }
 
 async function endOf({ facts }: Ports): Promise<EndRecord> {
@@ -86,15 +101,11 @@ test("a message that got lost before a pause is queued when the run goes on, not
 test("what a server lost that lost power is done again, though a processor remembers it", async () => {
   const engine = new VirtualEngine();
   const { ports } = engine;
-  const gaps: (() => void)[] = [];
-  const onGap: Ports["hints"]["onGap"] = (call) => {
-    gaps.push(call);
-    return () => {};
-  };
+  const { tell, withGaps } = gapped(ports);
   let times = 0;
   const tasks = [task("first", () => ++times), task("second", (before: number) => before)];
   await engine.worker(tasks);
-  await engine.processor({ ...ports, hints: overriding(ports.hints, { onGap }) });
+  await engine.processor(withGaps);
   const wf = new Workflow("two");
   const first = wf.call(task("first", () => 1));
   wf.call(task("second", (before: number) => before), first).set({ queue: "later" });
@@ -102,7 +113,7 @@ test("what a server lost that lost power is done again, though a processor remem
   await engine.pass(500);
   assert.equal((await ports.tasks.list("run")).map(({ node }) => node), [1]);
   await ports.facts.purge(outcomeKey("run", 0, 1));
-  for (const tell of gaps) tell();
+  tell();
   await engine.pass(5_000);
   await engine.worker(tasks, ["later"]);
   assert.is((await engine.until("it ends", run.ended())).state, "SUCCESS");
@@ -110,6 +121,21 @@ test("what a server lost that lost power is done again, though a processor remem
   const facts = await ports.facts.scan(">", { bodies: true });
   const left = { tasks: 0, ticks: 0 };
   assert.equal(await audit({ facts, executions: [], left, crashed: false }), []);
+});
+
+test("a run whose submit a server lost that lost power is not conducted on", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  const { tell, withGaps } = gapped(ports);
+  await engine.processor(withGaps);
+  await engine.submit(oneNode());
+  await engine.pass(500);
+  await ports.facts.purge(everythingOf("run"));
+  await ports.tasks.withdraw("run");
+  tell();
+  await engine.pass(60_000);
+  assert.equal(await ports.tasks.list("run"), []);
+  assert.equal(await ports.ticks.list(), []);
 });
 
 test.run();
