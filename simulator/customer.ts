@@ -49,16 +49,12 @@ export class Customer {
     const [during, afterwards] = [false, true].map((isLate) =>
       this.#plan.actions.filter(({ press }) => isAfterwards(press) === isLate)
     ) as [Action[], Action[]];
-    // A next round may have begun, and the customer been killed before it sent again.
-    const mayLack = afterwards.some((action) => this.#promised.pressed.has(action));
-    await Promise.all(
-      during.map((action) => this.#press(run, action, mayLack && action.press === "send")),
-    );
+    await Promise.all(during.map((action) => this.#press(run, action)));
     await this.#insist(() => run.ended());
     for (const action of afterwards) {
       await this.#press(run, action);
       // What was sent to a run that had ended was not kept.
-      for (const sent of during) if (sent.press === "send") await this.#press(run, sent, true);
+      for (const sent of during) if (sent.press === "send") await this.#press(run, sent);
       await this.#insist(() => run.ended());
     }
     await this.#insist(() => this.#readResult(run));
@@ -85,9 +81,10 @@ export class Customer {
     await this.#insist(() => submit(this.#ports, workflowOf(this.#plan), options, knownTasks));
   }
 
-  async #press(run: Run, action: Action, again = false): Promise<void> {
+  async #press(run: Run, action: Action): Promise<void> {
     const { ms, press, node } = action;
-    if (this.#promised.pressed.has(action) && !again) return;
+    // What was sent to a round that ended is sent to the next one, also by a customer that knows only of the first.
+    if (this.#promised.pressed.has(action) && press !== "send") return;
     await this.#sleep(ms);
     switch (press) {
       case "cancel":
