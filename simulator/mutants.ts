@@ -77,12 +77,14 @@ export const MUTANTS: readonly Mutant[] = [
     file: CONDUCTOR,
     find: "    if (await this.#hasNews()) {\n",
     replace: "    if (round === 0 && await this.#hasNews()) {\n",
+    property: "processor/unheard",
   },
   {
     name: "a run that was removed while its log was read is begun anew",
     file: CONDUCTOR,
     find: "    await this.#stopIfRemoved();\n",
     replace: "",
+    property: "processor/removed_meanwhile",
   },
   {
     name: "a hint that was lost is never made up for",
@@ -96,6 +98,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: CONDUCTOR,
     find: "    this.#send(node, attempt, this.#expiryOf(node));\n    return true;",
     replace: "    return true;",
+    property: "processor/unheard",
   },
   {
     name: "whoever takes over reads the log before the queue",
@@ -124,12 +127,6 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/processor/family.ts",
     find: "    const message = `run ${this.#workflow} ended as",
     replace: "    if (attempt > 0) return;\n    const message = `run ${this.#workflow} ended as",
-  },
-  {
-    name: "facts heard while the log is read are thrown away, and the log is read too early",
-    file: CONDUCTOR,
-    find: "    for (const hint of heard) this.#onHint(hint);\n",
-    replace: "    void heard;\n",
   },
   {
     name: "the server is out of reach, so the definition counts as gone",
@@ -241,6 +238,6 @@ export const MUTANTS: readonly Mutant[] = [
       "this.#end(node, CANCELLED, at);",
     replace: "      if (this.#isCleanup(node) === cleanup && this.isOpen(node)) " +
       "this.#end(node, CANCELLED, at);",
-    property: SCHEDULING,
+    property: "core/scheduler",
   },
 ];
