@@ -66,9 +66,9 @@ async function check(name: string, command: string[]): Promise<boolean> {
   return code === 0;
 }
 
+/** Of tests that are all green. */
 interface Totals {
   readonly passed: number;
-  readonly failed: number;
   readonly skipped: number;
 }
 
@@ -81,10 +81,9 @@ async function test(runtime: string, command: string[]): Promise<Totals | undefi
     for (const whole of lines) console.log(`${runtime} | ${whole}`);
   });
   const lastLine = output.trimEnd().split("\n").at(-1) ?? "";
-  const totals = /^\w+: (\d+) passed, (\d+) failed, (\d+) skipped$/.exec(lastLine);
+  const totals = /^\w+: (\d+) passed, 0 failed, (\d+) skipped$/.exec(lastLine);
   if (code !== 0 || totals === null) return undefined;
-  const [passed, failed, skipped] = totals.slice(1).map(Number);
-  return { passed: passed!, failed: failed!, skipped: skipped! };
+  return { passed: Number(totals[1]), skipped: Number(totals[2]) };
 }
 
 /** All tests of one runtime. @returns the line with the totals, or undefined when not green. */
@@ -93,10 +92,13 @@ async function testAll(runtime: string, command: string[]): Promise<string | und
   try {
     const sharing = [...command, `--claims=${claims}`];
     const halves = await Promise.all([1, 2].map(() => test(runtime, sharing)));
-    const sum = (what: keyof Totals) => halves.reduce((sum, half) => sum + half![what], 0);
-    if (halves.includes(undefined)) return undefined;
-    const [passed, failed, skipped] = [sum("passed"), sum("failed"), sum("skipped")];
-    return `${runtime}: ${passed} passed, ${failed} failed, ${skipped} skipped`;
+    let [passed, skipped] = [0, 0];
+    for (const half of halves) {
+      if (half === undefined) return undefined;
+      passed += half.passed;
+      skipped += half.skipped;
+    }
+    return `${runtime}: ${passed} passed, 0 failed, ${skipped} skipped`;
   } finally {
     rmSync(claims, { recursive: true });
   }

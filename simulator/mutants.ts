@@ -7,8 +7,8 @@ export interface Mutant {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
-  /** A test that is to catch it, where the simulator judges by the very code that is broken, or any fault would excuse it. */
-  readonly property?: string;
+  /** Those that are to catch it: where the simulator judges by the very code that is broken, or does not come across it. */
+  readonly tests?: string;
 }
 
 const CONDUCTOR = "src/processor/conductor.ts";
@@ -77,14 +77,14 @@ export const MUTANTS: readonly Mutant[] = [
     file: CONDUCTOR,
     find: "    if (await this.#hasNews()) {\n",
     replace: "    if (round === 0 && await this.#hasNews()) {\n",
-    property: "processor/unheard",
+    tests: "processor/unheard",
   },
   {
     name: "a run that was removed while its log was read is begun anew",
     file: CONDUCTOR,
     find: "    await this.#stopIfRemoved();\n",
     replace: "",
-    property: "processor/removed_meanwhile",
+    tests: "processor/removed_meanwhile",
   },
   {
     name: "a hint that was lost is never made up for",
@@ -98,7 +98,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: CONDUCTOR,
     find: "    this.#send(node, attempt, this.#expiryOf(node));\n    return true;",
     replace: "    return true;",
-    property: "processor/unheard",
+    tests: "processor/unheard",
   },
   {
     name: "whoever takes over reads the log before the queue",
@@ -107,7 +107,7 @@ export const MUTANTS: readonly Mutant[] = [
       "    return { queued, loaded: await loadFacts(facts, this.workflow) };\n",
     replace: "    const loaded = await loadFacts(facts, this.workflow);\n" +
       "    return { queued: await tasks.list(this.workflow), loaded };\n",
-    property: "processor/takeover",
+    tests: "processor/takeover",
   },
   {
     name: "whoever takes over trusts that all that was ready is queued",
@@ -215,21 +215,21 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/core/retry.ts",
     find: "retries >= policy.max",
     replace: "retries > policy.max",
-    property: "core/",
+    tests: "core/",
   },
   {
     name: "an outcome of an earlier attempt ends the node",
     file: SCHEDULER,
     find: "attempt >= this.#attempt[node]! && retries >= 0",
     replace: "retries >= 0",
-    property: SCHEDULING,
+    tests: SCHEDULING,
   },
   {
     name: "what failed counts as done well for those that wait for success",
     file: SCHEDULER,
     find: 'if (decision.is === "giveUp") return this.#end(node, FAILURE, fact.at);',
     replace: 'if (decision.is === "giveUp") return this.#end(node, SUCCESS, fact.at);',
-    property: SCHEDULING,
+    tests: SCHEDULING,
   },
   {
     name: "a cancel spares what is not cleanup once it is paused",
@@ -238,6 +238,6 @@ export const MUTANTS: readonly Mutant[] = [
       "this.#end(node, CANCELLED, at);",
     replace: "      if (this.#isCleanup(node) === cleanup && this.isOpen(node)) " +
       "this.#end(node, CANCELLED, at);",
-    property: "core/scheduler",
+    tests: "core/scheduler",
   },
 ];

@@ -1,5 +1,5 @@
 /**
- * `npm run mutants`: plants each bug of mutants.ts in a copy of the code and lets the simulator (or a property test) look for
+ * `npm run mutants`: plants each bug of mutants.ts in a copy of the code and lets the simulator (or tests) look for
  * it. Ends with 1 when one is not caught. `--write` puts the table into docs/mutants.md; `--only <text>` tries some.
  */
 import { spawn } from "node:child_process";
@@ -19,7 +19,7 @@ const { values: options } = parseArgs({
   },
 });
 const root = resolve(import.meta.dirname ?? ".", "..");
-/** A property that hangs because of a bug has caught it too, but should say so soon. */
+/** A test that hangs because of a bug has caught it too, but should say so soon. */
 const MOST_MS = 600_000;
 
 interface Caught {
@@ -52,14 +52,14 @@ function plant({ name, file, find, replace }: Mutant): string {
 async function hunt(mutant: Mutant): Promise<Caught> {
   const copy = plant(mutant);
   try {
-    const tests = ["scripts/test.ts", mutant.property ?? ""];
+    const tests = ["scripts/test.ts", mutant.tests ?? ""];
     const simulation = [
       "simulator/main.ts",
       ...["--schedules", options.schedules, "--seed", options.seed, "--part", "0/1", "--first"],
     ];
-    const { code, output } = await run(copy, mutant.property === undefined ? simulation : tests);
-    if (mutant.property !== undefined) {
-      const by = code === 0 ? undefined : `property tests ${mutant.property}`;
+    const { code, output } = await run(copy, mutant.tests === undefined ? simulation : tests);
+    if (mutant.tests !== undefined) {
+      const by = code === 0 ? undefined : `tests of ${mutant.tests}`;
       return { mutant, by };
     }
     if (code !== 0) {

@@ -271,7 +271,7 @@ export interface QueueDelivery extends Delivery {
   /** Milliseconds since 1970. */
   readonly queuedAt: number;
   begin(): void;
-  /** It, or all that its taker answered, got lost: it counts for the queue, and not for the taker. */
+  /** Its taker does not have it any more, whether it said so or that, or the message itself, got lost. */
   settle(): void;
 }
 
