@@ -46,7 +46,7 @@ const MOST_UNDER_WAY = 60;
 /** What has not ended by then, with nothing broken any more, never will. */
 const SETTLE_MS = 120_000;
 const MOST_SHOWN_BYTES = 2_000;
-const REST_MS = 60_000;
+const REST_MS = 30_000;
 /** A disk that was full leaves messages that never go: see the checker. */
 const REST_ON_DISK_MS = 8_000;
 /** The library's, for the server's default max_payload. */
