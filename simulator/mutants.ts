@@ -67,6 +67,13 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "    const data = this.#data.get(node);\n    return data?.map((byte) => byte ^ 1);",
   },
   {
+    name: "a retry is sent though it is not known what it waits for",
+    file: SCHEDULER,
+    find: "    if (this.isHeld(node)) this.#ahead.add(node);\n    this.#enter(node, RETRY);",
+    replace: "    this.#enter(node, RETRY);",
+    tests: SCHEDULING,
+  },
+  {
     name: "a tick is acknowledged before the terminal record is durable",
     file: CONDUCTOR,
     find: "    const first = await recordEnd(\n",

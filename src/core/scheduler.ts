@@ -13,7 +13,8 @@
  *   any unfinished → CANCELLED, SKIPPED             a control fact says so
  *   any final → PENDING, STARTED   the finished workflow is retried or rerun: the next round
  *
- * Outcomes may come in any order and more than once. Control facts must come in the order of the stream, after all
+ * Outcomes may come in any order and more than once; a retry that is heard of before what its node waits for is let go
+ * when that is known too, because only then is it known with what it runs. Control facts must come in the order of the stream, after all
  * facts before them: what was recorded before a cancel counts, what comes later does not. What opens the next round
  * counts only after the terminal record of this one, or that would never be written.
  */
@@ -84,6 +85,8 @@ export class Scheduler {
   readonly #expiresAt = new Map<number, number>();
   /** Attempts of earlier rounds, for nodes that had some: they do not count as retries. */
   readonly #earlierAttempts = new Map<number, number>();
+  /** Nodes that were tried, as was heard, though not yet that what they wait for has ended. */
+  readonly #ahead = new Set<number>();
   /** Nodes whose last attempt was not begun in time. */
   readonly #expired = new Set<number>();
   /** The runs that take, or took, the place of nodes. */
@@ -215,7 +218,13 @@ export class Scheduler {
 
   /** Whether the node's current attempt may run and has no outcome. */
   isOpen(node: number): boolean {
-    return this.#state[node] === SCHEDULED || this.#state[node] === RETRY;
+    const state = this.#state[node];
+    return state === SCHEDULED || (state === RETRY && !this.#ahead.has(node));
+  }
+
+  /** Whether nothing is known yet that would let the node run: then a new fact about it means that others were missed. */
+  isHeld(node: number): boolean {
+    return this.#state[node] === PENDING || this.#ahead.has(node);
   }
 
   /** Whether the node has ended. */
@@ -311,8 +320,9 @@ export class Scheduler {
     if (decision.is === "giveUp") return this.#end(node, FAILURE, fact.at);
     this.#attempt[node] = attempt + 1;
     this.#notBefore.set(node, fact.at + decision.delayMs);
+    if (this.isHeld(node)) this.#ahead.add(node);
     this.#enter(node, RETRY);
-    this.#effects.push(this.effectFor(node));
+    if (this.isOpen(node)) this.#effects.push(this.effectFor(node));
   }
 
   /** An attempt of an earlier round, or one that no decision could have made, says nothing about this one. */
@@ -343,6 +353,7 @@ export class Scheduler {
     this.#attempt[node] = attempt;
     this.#reviving.delete(node);
     this.#notBefore.delete(node);
+    if (this.isHeld(node)) this.#ahead.add(node);
     if (this.#state[node] !== EXPANDED) this.#enter(node, EXPANDED);
   }
 
@@ -572,7 +583,7 @@ export class Scheduler {
     if (this.#readyAt !== undefined) {
       if (this.#cameAt.get(node)! <= at) return;
       this.#cameAt.set(node, at);
-      if (this.#state[node] !== PENDING) return this.#clock(node, at);
+      if (this.#state[node] !== PENDING) this.#clock(node, at);
     }
     this.#start(node, at);
   }
@@ -584,15 +595,20 @@ export class Scheduler {
     // What became of it may have been heard before what it waited for.
     if (this.#state[node] !== PENDING) {
       if (this.#readyAt !== undefined && doomed === 0 && !this.#isAny(node)) this.#clock(node, at);
-      return;
+      return this.#catchUp(node);
     }
     if (doomed !== 0) return this.#end(node, stateOfDoomed(doomed), at);
     if (this.#policy(node).join === true) return this.#end(node, SUCCESS, at);
     this.#start(node, at);
   }
 
+  /** What it waits for has ended, and it was tried already. */
+  #catchUp(node: number): void {
+    if (this.#ahead.delete(node) && this.isOpen(node)) this.#effects.push(this.effectFor(node));
+  }
+
   #start(node: number, at: number): void {
-    if (this.#state[node] !== PENDING) return;
+    if (this.#state[node] !== PENDING) return this.#catchUp(node);
     this.#attempt[node]!++;
     this.#clock(node, at);
     this.#enter(node, SCHEDULED);
@@ -641,6 +657,7 @@ export class Scheduler {
     this.#notBefore.delete(node);
     this.#expiresAt.delete(node);
     this.#reviving.delete(node);
+    this.#ahead.delete(node);
     this.#enter(node, state);
   }
 

@@ -386,7 +386,10 @@ export class Conductor {
     if (fact.is === "succeeded" && readOutcomeNote(note)?.elsewhere === undefined) {
       this.#messages.keep(node, data);
     }
+    const isAhead = this.#scheduler.isHeld(node);
     this.#do(this.#scheduler.apply(fact));
+    // The log has, in order, what was not heard.
+    if (isAhead) this.#follow(this.#refresh());
     // A run that took a node's place too late to be asked with the others.
     const isLate = fact.is === "expanded" &&
       (this.#scheduler.paused || this.#scheduler.hasEnded(node));

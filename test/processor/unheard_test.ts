@@ -6,6 +6,7 @@ import type { Control, FinalState } from "../../src/core/fact.ts";
 import { controlKey, endKey, everythingOf, outcomeKey } from "../../src/core/keys.ts";
 import { type EndRecord, readEnd, writeControl } from "../../src/core/records.ts";
 import type { Facts, Ports } from "../../src/ports.ts";
+import { recordOutcome } from "../../src/processor/outcome.ts";
 import { audit } from "../audit.ts";
 import { deaf, overriding, VirtualEngine } from "../virtual_engine.ts";
 
@@ -96,6 +97,30 @@ test("a message that got lost before a pause is queued when the run goes on, not
   await engine.worker([task("meanwhile", () => 1)]);
   await run.resume();
   assert.is((await engine.until("it ends", run.ended())).state, "SUCCESS");
+});
+
+test("a retry waits until the processor knows with what it runs, though others knew it before", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  const given: unknown[] = [];
+  await engine.worker([task("first", () => "one")]);
+  await engine.processor(deaf(ports, ".r.0."));
+  const wf = new Workflow("two");
+  const first = wf.call(task("first", () => "one"));
+  const second = task("second", (before: string) => before);
+  wf.call(second, first).set({ queue: "later", retry: { max: 1, base: 1 } });
+  const run = await engine.submit(wf);
+  await engine.pass(100);
+  assert.equal(await ports.tasks.list("run"), []);
+  // Another processor has heard how the first one ended, and has had the second one run.
+  const failure = { name: "Error", message: "as planned" };
+  const times = { startedAt: 0, endedAt: 0 };
+  await recordOutcome(ports.facts, outcomeKey("run", 1, 1), { is: "failed", failure }, times);
+  const answer = task("second", (before: string) => void given.push(before));
+  await engine.worker([answer], ["later"]);
+  await engine.pass(1_000);
+  assert.equal(given, ["one"]);
+  assert.is((await run.status()).state, "SUCCESS");
 });
 
 test("what a server lost that lost power is done again, though a processor remembers it", async () => {
