@@ -1,132 +1,83 @@
-/** The engine under measurement: processor and worker in this process, each on its own connection, and the shapes it runs. */
-import type { NatsConnection } from "@nats-io/nats-core";
-import {
-  chain,
-  Dyrygent,
-  type Processor,
-  type Run,
-  task,
-  type Worker,
-  type WorkerOptions,
-  Workflow,
-} from "nats-dyrygent";
+/** The engine under measurement, on connections of its own: processor and worker in this process or in others. */
+import { Dyrygent, type Run, type WorkerOptions } from "nats-dyrygent";
+import { Member, SLOTS } from "./member.ts";
+import { patiently, type Place } from "./place.ts";
+import { chainOf, onTask, tasks } from "./shapes.ts";
 
-const noop = task("noop", (_text?: unknown) => null);
-const gather = task("gather", (results: unknown[]) => results.length);
-/** Told about each call in this process. */
-let onCounted = () => {};
-const counted = task("counted", (_text: string) => {
-  onCounted();
-  return null;
-});
-/** Message bodies as large as the reference's. */
-const TEXT = "x".repeat(120);
+export type Submittable = Parameters<Dyrygent["submit"]>[0];
 
-/** How a small workflow fares behind a huge one. */
-export interface Fairness {
-  /** Milliseconds that the small one took. */
-  readonly tookMs: number;
-  /** The share of the huge one's tasks that had ended when the small one had. */
-  readonly share: number;
+export interface EngineOptions {
+  readonly namespace?: string;
+  /** Where it is. @default "here" */
+  readonly worker?: "here" | "apart";
+  readonly processor?: "here" | "apart";
+  readonly slots?: Pick<WorkerOptions, "concurrency" | "prefetch">;
 }
 
-export class Engine {
-  readonly #app: Dyrygent;
-  readonly #worker: Worker;
-  readonly #processor: Processor;
+export class Engine implements AsyncDisposable {
+  readonly app: Dyrygent;
+  /** Absent when it is in this process. */
+  readonly processor: Member | undefined;
+  /** In the order in which they were started. */
+  readonly #owned: readonly AsyncDisposable[];
 
-  private constructor(app: Dyrygent, worker: Worker, processor: Processor) {
-    this.#app = app;
-    this.#worker = worker;
-    this.#processor = processor;
+  private constructor(
+    app: Dyrygent,
+    processor: Member | undefined,
+    owned: readonly AsyncDisposable[],
+  ) {
+    this.app = app;
+    this.processor = processor;
+    this.#owned = owned;
   }
 
-  static async open(
-    processorSide: NatsConnection,
-    workerSide: NatsConnection,
-    namespace: string,
-    slots: Pick<WorkerOptions, "concurrency" | "prefetch"> = { concurrency: 500, prefetch: 500 },
-  ): Promise<Engine> {
-    const app = await Dyrygent.open(processorSide, { namespace });
-    const worker = (await Dyrygent.open(workerSide, { namespace })).worker({
-      tasks: [noop, gather, counted],
-      ...slots,
-    });
-    const processor = app.processor();
-    await worker.start();
-    await processor.start();
-    return new Engine(app, worker, processor);
+  static async open(place: Place, options: EngineOptions = {}): Promise<Engine> {
+    const { namespace = "engine", slots = SLOTS } = options;
+    const owned: AsyncDisposable[] = [];
+    const open = { namespace, replicas: place.replicas };
+    const nc = await place.connect();
+    const app = await patiently(() => Dyrygent.open(nc, open));
+    if (options.worker === "apart") {
+      owned.push(await Member.start(place, { is: "worker", namespace }));
+    } else {
+      const own = await Dyrygent.open(await place.connect(), open);
+      const worker = own.worker({ tasks, ...slots });
+      owned.push(worker);
+      await worker.start();
+    }
+    if (options.processor !== "apart") {
+      const processor = app.processor();
+      owned.push(processor);
+      await processor.start();
+      return new Engine(app, undefined, owned);
+    }
+    const processor = await Member.start(place, { is: "processor", namespace });
+    owned.push(processor);
+    return new Engine(app, processor, owned);
   }
 
-  async close(): Promise<void> {
-    await this.#worker.stop();
-    await this.#processor.stop();
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const one of this.#owned) await one[Symbol.asyncDispose]();
   }
 
-  /** @returns tasks a second, from submit to result, of `n` tasks side by side and one that waits for all. */
-  async fan(n: number): Promise<number> {
-    const wf = new Workflow("fan");
-    const nodes = Array.from({ length: n }, () => wf.call(noop, TEXT));
-    // Order only: how fast 10,000 results are gathered is another question.
-    wf.call(gather, []).after(nodes);
-    return this.#rate(wf, n + 1);
-  }
-
-  /** @returns tasks a second of a layered random graph. */
-  async layered(nodes: number, random: () => number): Promise<number> {
-    return this.#rate(layeredDag(nodes, random), nodes);
-  }
-
-  /** @returns milliseconds of each hop of a chain, from the log's own times. */
-  async chain(n: number): Promise<number> {
-    const run = await this.#app.submit(chain(Array.from({ length: n }, () => noop.si(TEXT))));
+  /** @returns tasks a second, from submit to end. */
+  async rate(workflow: Submittable, size: number): Promise<number> {
     const start = performance.now();
-    await run.result();
-    return (performance.now() - start) / n;
-  }
-
-  /** A chain of `hops` that is submitted while `n` tasks of another workflow, side by side, have just begun. */
-  async fairness(n: number, hops: number): Promise<Fairness> {
-    const huge = new Workflow("huge");
-    for (let i = 0; i < n; i++) huge.call(counted, TEXT);
-    let ended = 0;
-    const underWay = new Promise<void>((resolve) => {
-      onCounted = () => {
-        ended++;
-        resolve();
-      };
-    });
-    const first = await this.#app.submit(huge);
-    await underWay;
-    const tookMs = await this.chain(hops) * hops;
-    const share = ended / n;
-    await first.ended();
-    return { tookMs, share };
-  }
-
-  async #rate(wf: Workflow, tasks: number): Promise<number> {
-    const start = performance.now();
-    const run: Run = await this.#app.submit(wf);
+    const run: Run = await this.app.submit(workflow);
     await run.ended();
-    return tasks / (performance.now() - start) * 1_000;
+    return size / (performance.now() - start) * 1_000;
   }
-}
 
-/** Layers of 500; each node waits for 1 to 5 nodes of the layer before. */
-export function layeredDag(nodes: number, random: () => number): Workflow {
-  const wf = new Workflow("layered");
-  const width = 500;
-  let layer: ReturnType<typeof add>[] = [];
-  const add = () => wf.call(noop, TEXT);
-  while (wf.size < nodes) {
-    const next = Array.from({ length: Math.min(width, nodes - wf.size) }, () => {
-      const node = add();
-      for (let i = 0, most = 1 + Math.floor(random() * 5); i < most && layer.length > 0; i++) {
-        node.after(layer[Math.floor(random() * layer.length)]!);
-      }
-      return node;
-    });
-    layer = next;
+  /** @returns milliseconds between the beginnings of a chain's tasks; its worker must be here. */
+  async hops(n: number): Promise<number[]> {
+    const began: number[] = [];
+    onTask.began = () => void began.push(performance.now());
+    try {
+      const run = await this.app.submit(chainOf(n));
+      await run.ended();
+    } finally {
+      onTask.began = () => {};
+    }
+    return began.slice(1).map((at, i) => at - began[i]!);
   }
-  return wf;
 }

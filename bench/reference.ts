@@ -2,13 +2,7 @@
  * The reference: the whole task path written by hand, with nothing but what NATS needs. Publish (if the subject is free) →
  * consume → create the outcome → republished hint → ack. What an engine adds to this is its cost.
  */
-import {
-  createInbox,
-  headers,
-  type Msg,
-  type MsgHdrs,
-  type NatsConnection,
-} from "@nats-io/nats-core";
+import { createInbox, headers, type MsgHdrs, type NatsConnection } from "@nats-io/nats-core";
 import {
   AckPolicy,
   DeliverPolicy,
@@ -19,10 +13,9 @@ import {
   StorageType,
 } from "@nats-io/jetstream";
 
-/** Both ends of the path, each on its own connection. */
+/** The sender's half; the other one is `workForReference`, on a connection of its own. */
 export class Reference {
   readonly #sender: NatsConnection;
-  readonly #worker: NatsConnection;
   readonly #name: string;
   readonly #free: MsgHdrs = headers();
   readonly #inbox: string;
@@ -32,15 +25,15 @@ export class Reference {
   #run = 0;
   #onHint: () => void = () => {};
 
-  constructor(sender: NatsConnection, worker: NatsConnection, name: string) {
+  constructor(sender: NatsConnection, name: string) {
     this.#sender = sender;
-    this.#worker = worker;
     this.#name = name;
     this.#inbox = createInbox();
     this.#free.set("Nats-Expected-Last-Subject-Sequence", "0");
   }
 
-  async open(): Promise<void> {
+  /** Makes the streams. */
+  async open(replicas: number): Promise<void> {
     const jsm = await jetstreamManager(this.#sender);
     const name = this.#name;
     const common = {
@@ -48,6 +41,7 @@ export class Reference {
       discard: DiscardPolicy.New,
       discard_new_per_subject: true,
       storage: StorageType.File,
+      num_replicas: replicas,
     };
     await jsm.streams.add({
       ...common,
@@ -72,48 +66,7 @@ export class Reference {
     });
     this.#sender.subscribe(`${this.#inbox}.s`, { callback: () => {} });
     this.#sender.subscribe(`${name}.fact.>`, { callback: () => this.#onHint() });
-    this.#work();
     await this.#sender.flush();
-    await this.#worker.flush();
-  }
-
-  #work(): void {
-    const nc = this.#worker;
-    const waiting = new Map<string, Msg>();
-    const replies = createInbox();
-    const deliveries = createInbox();
-    const batch = 1_000;
-    let left = 0;
-    const pull = () => {
-      left += batch;
-      nc.publish(
-        `$JS.API.CONSUMER.MSG.NEXT.${this.#name}_T.worker`,
-        JSON.stringify({ batch, expires: 300e9 }),
-        { reply: deliveries },
-      );
-    };
-    let next = 0;
-    nc.subscribe(`${replies}.*`, {
-      callback: (_, reply) => {
-        const token = reply.subject.slice(replies.length + 1);
-        nc.publish(waiting.get(token)!.reply!, "+ACK");
-        waiting.delete(token);
-      },
-    });
-    nc.subscribe(deliveries, {
-      callback: (_, msg) => {
-        if (msg.subject === deliveries) return;
-        if (--left < batch / 2) pull();
-        const token = (next++).toString(36);
-        waiting.set(token, msg);
-        JSON.parse(msg.string());
-        nc.publish(`$KV.${this.#name}.${msg.subject.slice(this.#name.length + 3)}`, "null", {
-          reply: `${replies}.${token}`,
-          headers: this.#free,
-        });
-      },
-    });
-    pull();
   }
 
   #send(subject: string): void {

@@ -42,7 +42,8 @@ const PULL_MS = 5_000;
 const LONGEST_DELAY_MS = 12_000;
 /** Beyond the leases of ticks (10 s) and tasks (30 s). */
 const LONGEST_PAUSE_MS = 45_000;
-const LONGEST_DISCONNECT_MS = 8_000;
+/** Beyond the lease of ticks. */
+const LONGEST_DISCONNECT_MS = 25_000;
 /** A server notices a connection that is gone at once, or when it does not answer pings. */
 const UNNOTICED_MS = 4_000;
 

@@ -2,7 +2,12 @@
  * Checks the invariants of safety after every step, from what the server did and from what tasks say themselves. Keeps a log
  * of its own: what retention removes is still known here. Never changes anything.
  */
-import { type Definition, labelOf } from "../src/core/definition.ts";
+import {
+  type Definition,
+  labelOf,
+  policyOfNode,
+  type SignatureRecord,
+} from "../src/core/definition.ts";
 import { controlKey, endKey, expansionKey, outcomeKey, parseKey } from "../src/core/keys.ts";
 import { readEnd, readFailure, readOutcomeNote } from "../src/core/records.ts";
 import { wholeDefinition } from "../src/core/recorded.ts";
@@ -218,10 +223,26 @@ export class Witness {
     if (watched.allowed.get(`${node}.${attempt}`)?.is !== "dispatch") {
       return this.#say(`S12: ${name} runs, which its log does not allow`);
     }
-    for (const input of inputs) {
-      if (typeof input !== "string" || this.#isRecorded(input)) continue;
-      this.#say(`S1: ${labelOf(definition, node)} got "${input}", which nobody recorded`);
+    const label = labelOf(definition, node);
+    for (const [i, input] of inputs.entries()) {
+      if (typeof input === "string" && !this.#isRecorded(input)) {
+        this.#say(`S1: ${label} got "${input}", which nobody recorded`);
+      }
+      const { scheduler } = watched.audit;
+      if (input !== null || scheduler.attemptOf(node) !== attempt) continue;
+      const from = upstreamOf(definition, node, i);
+      if (from === undefined || scheduler.stateOf(from) !== "SUCCESS") continue;
+      if (!this.#gave(workflow, from)) continue;
+      this.#say(`S1: ${label} got null instead of what ${labelOf(definition, from)} gave`);
     }
+  }
+
+  /** Whether a node's result is something. */
+  #gave(run: string, node: number): boolean {
+    const outcomes = [...this.#run(run).log.values()].filter(({ key, note }) =>
+      key.startsWith(`${run}.r.${node}.`) && readOutcomeNote(note)?.is === "succeeded"
+    );
+    return outcomes.some(({ data }) => decoder.decode(data) !== "null");
   }
 
   /** Results say whose they are: `<run> <node> …`. */
@@ -246,6 +267,15 @@ export class Witness {
   #say(...lines: string[]): void {
     this.broken.push(...lines);
   }
+}
+
+/** Whose result the task "work" takes as its input `i`; undefined for a node to which one of several edges is enough. */
+function upstreamOf(definition: Definition, node: number, i: number): number | undefined {
+  if (policyOfNode(definition, node).any === true) return undefined;
+  const { inputs = [] } = JSON.parse(definition.signatures.text(node)) as SignatureRecord;
+  // Its first argument says what to do.
+  const input = inputs.find(({ at }) => at.length === 1 && at[0] === i + 1);
+  return input !== undefined && "node" in input ? input.node : undefined;
 }
 
 /** How attempts may fail in a plan: also a map, whose list was skipped. */

@@ -7,6 +7,7 @@ import { fromBase64, toBase64 } from "../core/base64.ts";
 import { isCount } from "../core/limits.ts";
 import { parseRecord } from "../core/records.ts";
 import type { Blobs } from "../ports.ts";
+import { agreed } from "./agreement.ts";
 import { CODE, hasCode, translate } from "./errors.ts";
 import type { StoredReply } from "./facts.ts";
 import type { Link } from "./link.ts";
@@ -47,16 +48,20 @@ export class NatsBlobs implements Blobs {
   }
 
   async #write(name: string, data: Uint8Array): Promise<void> {
-    const { requests, clock, names } = this.#link;
+    const { requests, patience, clock, names } = this.#link;
     const what = `keep the result ${name}`;
     const subject = this.#chunksOf(name);
     let last = 0;
     let chunks = 0;
     for (let at = 0; at < data.length; at += this.#chunkBytes) {
       const chunk = data.subarray(at, at + this.#chunkBytes);
+      const write = () => requests.append(what, subject, chunk, last);
       // Nobody else writes there: if the place is taken, this chunk took it and only the answer was lost.
-      const seq = await requests.append(what, subject, chunk, last) ?? await this.#lastOf(subject);
-      last = seq;
+      const read = async () => {
+        const seq = await this.#lastOf(subject, last);
+        return seq > last ? seq : undefined;
+      };
+      last = await write() ?? await agreed(patience, what, { read, write });
       chunks++;
     }
     const description = {
@@ -71,11 +76,14 @@ export class NatsBlobs implements Blobs {
       digest: await digestOf(data),
       deleted: false,
     };
-    await requests.publishOnce(
-      what,
-      this.#descriptionOf(name),
-      encoder.encode(JSON.stringify(description)),
-    );
+    const query = { last_by_subj: this.#descriptionOf(name) };
+    const text = encoder.encode(JSON.stringify(description));
+    const write = async () => {
+      const answer = await requests.publishOnce(what, query.last_by_subj, text);
+      return answer === "created" ? true : undefined;
+    };
+    const read = async () => await this.#ask(query) === undefined ? undefined : true;
+    if (await write() === undefined) await agreed(patience, what, { read, write });
   }
 
   async get(name: string): Promise<Uint8Array | "gone" | "damaged"> {
@@ -164,9 +172,10 @@ export class NatsBlobs implements Blobs {
     return this.#isThere;
   }
 
-  async #lastOf(subject: string): Promise<number> {
+  /** @param known its last one so far; 0: there is none yet. */
+  async #lastOf(subject: string, known: number): Promise<number> {
     const last = await this.#ask({ last_by_subj: subject });
-    if (last !== undefined) return last.seq;
+    if (last !== undefined || known === 0) return last?.seq ?? 0;
     throw translate(`keep ${subject}`, new Error("it is removed while it is written"));
   }
 

@@ -27,7 +27,7 @@ export const CODE = {
   /** Messages, messages per subject or bytes: with an expected sequence it is never the subject. */
   storeFull: 10077,
   duplicateInProcess: 10158,
-  /** The same as wrongLastSequence, from a replicated stream. */
+  /** The same as wrongLastSequence, from a replicated stream: what takes the place may be only proposed. */
   wrongLastSequenceConstant: 10164,
 } as const;
 

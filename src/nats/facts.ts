@@ -3,6 +3,7 @@ import type { Msg } from "@nats-io/nats-core";
 import { AckPolicy, DeliverPolicy, type PurgeOpts, ReplayPolicy } from "@nats-io/jetstream";
 import { fromBase64 } from "../core/base64.ts";
 import type { Facts, Stored } from "../ports.ts";
+import { agreed } from "./agreement.ts";
 import { CODE, translate } from "./errors.ts";
 import { parseAckAddress, PullIntake } from "./intake.ts";
 import { ifFree } from "./requests.ts";
@@ -33,11 +34,20 @@ export class NatsFacts implements Facts {
     this.#link = link;
   }
 
-  create(key: string, data: Uint8Array, note?: string): Promise<"created" | "exists"> {
-    const subject = this.#link.names.factPrefix + key;
-    if (note === undefined) return this.#link.requests.publishOnce("record a fact", subject, data);
-    const headers = ifFree(`${NOTE_HEADER}: ${note}\r\n`);
-    return this.#link.requests.publishOnce("record an outcome", subject, data, headers);
+  async create(key: string, data: Uint8Array, note?: string): Promise<"created" | "exists"> {
+    const { requests, patience, names } = this.#link;
+    const subject = names.factPrefix + key;
+    const what = note === undefined ? "record a fact" : "record an outcome";
+    const headers = note === undefined ? undefined : ifFree(`${NOTE_HEADER}: ${note}\r\n`);
+    const answer = await requests.publishOnce(what, subject, data, headers);
+    if (answer === "created") return answer;
+    return await agreed<"created" | "exists">(patience, what, {
+      read: async () => await this.read(key) === undefined ? undefined : "exists",
+      write: async () => {
+        const answer = await requests.publishOnce(what, subject, data, headers);
+        return answer === "created" ? answer : undefined;
+      },
+    });
   }
 
   read(key: string): Promise<Stored | undefined> {
