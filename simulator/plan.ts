@@ -62,6 +62,8 @@ export interface Plan {
   readonly spreads: boolean;
   /** Bytes of the largest record. */
   readonly maxRecord: number;
+  /** Parked workflows that processors keep at hand. */
+  readonly keep?: number;
 }
 
 const SMALL_RECORD = 8_000;
@@ -87,6 +89,7 @@ export function anyPlan(seed: number): Plan {
     skewMs: rolls.often(20) ? 3_000 : 0,
     spreads: rolls.often(15),
     maxRecord: isBulky ? SMALL_RECORD : 1_048_576,
+    ...(rolls.often(30) ? { keep: 0 } : {}),
   };
   return rolls.often(12) ? shortlived(plan) : plan;
 }

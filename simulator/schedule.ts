@@ -246,11 +246,12 @@ class Schedule {
   }
 
   #processor({ ports }: SimulatedProcess): Processor {
-    const { retentionMs } = this.#plan;
+    const { retentionMs, keep } = this.#plan;
     const options = retentionMs === undefined
       ? {}
       : { retention: retentionMs, sweep: "20s" } as const;
-    return new Processor(ports, options, { isAnnounced: false });
+    const kept = keep === undefined ? {} : { keep };
+    return new Processor(ports, options, { isAnnounced: false, ...kept });
   }
 
   #worker({ ports }: SimulatedProcess): Worker {

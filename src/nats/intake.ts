@@ -336,7 +336,7 @@ export class Acknowledging implements Delivery {
   readonly #nc: NatsConnection;
   #address: AckAddress | undefined;
 
-  constructor(nc: NatsConnection, msg: Msg) {
+  constructor(nc: NatsConnection, msg: Pick<Msg, "data" | "reply">) {
     this.#nc = nc;
     this.data = msg.data;
     this.reply = msg.reply ?? "";

@@ -103,7 +103,8 @@ class NatsTickDelivery extends Acknowledging implements TickDelivery {
   readonly #burst: Burst;
 
   constructor(nc: NatsConnection, msg: Msg, workflow: string, burst: Burst) {
-    super(nc, msg);
+    // A copy: it may be held for hours, and what arrives is part of a buffer with many other messages.
+    super(nc, { reply: msg.reply!, data: msg.data.slice() });
     this.workflow = workflow;
     this.#burst = burst;
   }

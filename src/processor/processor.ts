@@ -7,7 +7,7 @@
  */
 import { type Duration, durationMs } from "../core/duration.ts";
 import { InvalidOptionError } from "../core/errors.ts";
-import { endKey } from "../core/keys.ts";
+import { endKey, everythingOf } from "../core/keys.ts";
 import { quote } from "../core/ids.ts";
 import { type LiveProcessor, PROCESSORS } from "../core/presence.ts";
 import { type EndRecord, failureOf, type RunStatus, writeEnd } from "../core/records.ts";
@@ -34,7 +34,10 @@ export interface RunOnceReport {
 /** A workflow whose tick is held here. Monotonic times. */
 interface Held {
   tick: TickDelivery;
+  /** Absent while it is loaded, and of most that are parked where very many are. */
   conductor: Conductor | undefined;
+  /** Stops listening for it, while it is parked without a conductor. */
+  stopListening: Cancel | undefined;
   extendedAt: number;
   activeAt: number;
   /** While parked: when the tick comes back. */
@@ -58,6 +61,10 @@ const NEWER_DELAY_MS = 5_000;
 const TROUBLE_DELAY_MS = 1_000;
 /** A workflow with nothing under way and nothing to do for so long is forgotten until its tick comes back. */
 const DORMANT_FROM_MS = 60_000;
+/** Some ten megabytes, of small ones. */
+const KEEP = 1_000;
+/** Where very many are parked they are looked after less often, so that all together cost no more than this allows. */
+const LOOK_EVERY_MS = 20;
 /** A tick is never away longer, unless the longest idle delay says so. */
 const LONGEST_SLEEP_MS = 3_600_000;
 /** How long a processor that stops tries to show how its workflows stand. */
@@ -75,10 +82,13 @@ export class Processor {
   readonly #sweeper: Sweeper;
   readonly #recurrences: Recurrences;
   readonly #isAnnounced: boolean;
+  readonly #keep: number;
   #presence: Presence | undefined;
   readonly #held = new Map<string, Held>();
   /** Those of `#held` that are not parked. */
   readonly #active = new Set<Held>();
+  /** Those that are parked with their conductors; the longest parked first. */
+  readonly #parked = new Set<Held>();
   #state: "idle" | "running" | "once" | "stopping" = "idle";
   #intake: Intake | undefined;
   #cancels: Cancel[] = [];
@@ -90,14 +100,16 @@ export class Processor {
 
   /**
    * @param isAnnounced whether others can see that it runs.
+   * @param keep parked workflows that are kept at hand; of the others only is known that they are there.
    * @throws {InvalidOptionError}
    */
   constructor(
     ports: Ports,
     options: ProcessorOptions = {},
-    { isAnnounced = true }: { isAnnounced?: boolean } = {},
+    { isAnnounced = true, keep = KEEP }: { isAnnounced?: boolean; keep?: number } = {},
   ) {
     this.#isAnnounced = isAnnounced;
+    this.#keep = keep;
     this.#options = checkOptions(options);
     this.#ports = ports;
     this.#hooks = new Hooks(ports.log, ports.codec);
@@ -249,6 +261,7 @@ export class Processor {
     const held: Held = {
       tick,
       conductor: undefined,
+      stopListening: undefined,
       extendedAt: now,
       activeAt: now,
       parkedUntil: undefined,
@@ -263,7 +276,7 @@ export class Processor {
     this.#report?.conducted.add(tick.workflow);
     // Whoever conducted it before is told: two conductors do no harm, but twice the work.
     this.#ports.hints.tell(`held.${tick.workflow}`, encoder.encode(this.id));
-    void this.#load(held);
+    void this.#load(held, { fresh: tick.deliveries === 1 });
   }
 
   /** The safety net, a wake, or a tick that was redelivered although it is held. */
@@ -278,7 +291,8 @@ export class Processor {
       held.parkedUntil = undefined;
       this.#activate(held);
     }
-    if (held.conductor === undefined || held.busy) return;
+    if (held.busy) return;
+    if (held.conductor === undefined) return this.#loadAgain(held);
     this.#hooks.call("activeTick", () => [held.conductor!.status()]);
     held.busy = true;
     void this.#ensure(held, held.conductor);
@@ -301,7 +315,14 @@ export class Processor {
     }
   }
 
-  async #load(held: Held): Promise<void> {
+  /** One of those that are parked without a conductor. */
+  #loadAgain(held: Held): void {
+    held.busy = true;
+    void this.#load(held, { fresh: false });
+  }
+
+  /** @param fresh nobody has conducted it yet. */
+  async #load(held: Held, { fresh }: { fresh: boolean }): Promise<void> {
     const { workflow } = held.tick;
     try {
       const loaded = await loadDefinition(this.#ports.facts, workflow);
@@ -314,7 +335,9 @@ export class Processor {
         onTrouble: (error) => this.#onTrouble(held, error),
       });
       held.conductor = conductor;
-      await conductor.begin({ fresh: held.tick.deliveries === 1 });
+      held.stopListening?.();
+      held.stopListening = undefined;
+      await conductor.begin({ fresh });
       if (this.#held.get(workflow) === held) {
         this.#hooks.call("activeTick", () => [conductor.status()]);
       }
@@ -383,7 +406,8 @@ export class Processor {
       held.extendedAt = now;
       held.tick.extend();
       this.#activate(held);
-      this.#hooks.call("activeTick", () => [held.conductor!.status()]);
+      if (held.conductor === undefined) this.#loadAgain(held);
+      else this.#hooks.call("activeTick", () => [held.conductor!.status()]);
     } else if (now - held.extendedAt > FENCE * leaseMs) {
       this.#ports.log(
         "warn",
@@ -430,11 +454,16 @@ export class Processor {
     if (held !== undefined && by !== this.id) this.#drop(held);
   }
 
-  /** Hints may have been missed: look after everything. */
+  /** Hints may have been missed: look after everything; one after the other, after what is parked without a conductor. */
   #afterGap(): void {
-    for (const held of this.#held.values()) {
+    let looks = 0;
+    for (const held of [...this.#held.values()]) {
       if (held.conductor !== undefined) {
         void held.conductor.afterGap().catch((error) => this.#onTrouble(held, error));
+      } else if (held.stopListening !== undefined && !held.busy) {
+        held.tick.extend();
+        held.tick.giveBack(++looks * LOOK_EVERY_MS);
+        this.#drop(held);
       }
     }
   }
@@ -442,8 +471,10 @@ export class Processor {
   #drop(held: Held): void {
     if (this.#held.get(held.tick.workflow) !== held) return;
     held.conductor?.close();
+    held.stopListening?.();
     this.#held.delete(held.tick.workflow);
     this.#active.delete(held);
+    this.#parked.delete(held);
     this.#leavePlace(held);
   }
 
@@ -456,7 +487,8 @@ export class Processor {
   #park(held: Held, conductor: Conductor): void {
     const { clock, random } = this.#ports;
     // Spread: workflows that became quiet together must not all come back together.
-    const idleMs = held.idleMs * (0.8 + 0.4 * random.chance());
+    const idleMs = Math.max(held.idleMs, this.#held.size * LOOK_EVERY_MS) *
+      (0.8 + 0.4 * random.chance());
     const delayMs = Math.max(
       1,
       Math.min(
@@ -477,9 +509,27 @@ export class Processor {
     this.#active.delete(held);
     this.#leavePlace(held);
     void conductor.show().catch(() => {});
+    this.#parked.add(held);
+    if (this.#parked.size > this.#options.concurrency) {
+      this.#letGo(this.#parked.keys().next().value!);
+    }
+  }
+
+  /** What is known of it is forgotten, and read again when something is heard of it or its tick comes. */
+  #letGo(held: Held): void {
+    this.#parked.delete(held);
+    const { conductor } = held;
+    if (conductor === undefined) return;
+    const { hints } = this.#ports;
+    held.stopListening = hints.onFact(everythingOf(held.tick.workflow), () => {
+      if (!held.busy) this.#onActivity(held);
+    });
+    conductor.close();
+    held.conductor = undefined;
   }
 
   #activate(held: Held): void {
+    this.#parked.delete(held);
     this.#active.add(held);
     this.#housekeepLater();
   }

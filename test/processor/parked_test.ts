@@ -1,0 +1,85 @@
+/** Parked workflows of which a processor keeps nothing at hand: they go on as others do. */
+import { task, Workflow } from "nats-dyrygent";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { Ports } from "../../src/ports.ts";
+import { Processor } from "../../src/processor/processor.ts";
+import { deaf, overriding, VirtualEngine } from "../virtual_engine.ts";
+
+const add = task("add", (a: number, b: number) => a + b);
+
+/** Two tasks, one after the other. */
+function twoSteps(): Workflow<number> {
+  const wf = new Workflow("two");
+  return wf.output(wf.call(add, wf.call(add, 1, 2), 3));
+}
+
+async function forgetful(ports: Ports): Promise<void> {
+  await new Processor(ports, { sweep: "30d" }, { isAnnounced: false, keep: 0 }).start();
+}
+
+test("what is recorded while nothing is at hand is gone on with at once", async () => {
+  const engine = new VirtualEngine();
+  await forgetful(engine.ports);
+  const run = await engine.submit(twoSteps());
+  await engine.pass(20_000);
+  await engine.worker([add]);
+  await engine.pass(100);
+  assert.is((await run.status()).state, "SUCCESS");
+});
+
+test("what is not heard of is found when its tick comes", async () => {
+  const engine = new VirtualEngine();
+  await forgetful(deaf(engine.ports, ".r."));
+  const run = await engine.submit(twoSteps());
+  await engine.pass(20_000);
+  await engine.worker([add]);
+  assert.is((await engine.until("it ends", run.ended())).state, "SUCCESS");
+});
+
+test("what was missed while the connection was lost is found one after the other", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  const onGap: (() => void)[] = [];
+  const hints = overriding(ports.hints, {
+    onGap: (call) => {
+      onGap.push(call);
+      return () => {};
+    },
+  });
+  await forgetful(deaf({ ...ports, hints }, ".r."));
+  const ids = ["a", "b", "c"];
+  const runs = await Promise.all(ids.map((id) => engine.submit(twoSteps(), id)));
+  await engine.pass(20_000);
+  await engine.worker([add]);
+  await engine.pass(100);
+  for (let gap = 0; gap < 2; gap++) {
+    for (const call of onGap) call();
+    await engine.pass(3_000);
+  }
+  const states = await Promise.all(runs.map(async (run) => (await run.status()).state));
+  assert.equal(states, ["SUCCESS", "SUCCESS", "SUCCESS"]);
+});
+
+test("the ticks of very many come back less often", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  let looks = 0;
+  const take: Ports["ticks"]["take"] = (onTick) =>
+    ports.ticks.take((tick) => {
+      looks++;
+      onTick(tick);
+    });
+  const often = { sweep: "30d", tick: { idle: ["100ms", "100ms"] } } as const;
+  const watched = { ...ports, ticks: overriding(ports.ticks, { take }) };
+  await new Processor(watched, often, { isAnnounced: false, keep: 0 }).start();
+  const count = 200;
+  for (let i = 0; i < count; i++) await engine.submit(twoSteps(), `run${i}`);
+  await engine.pass(10_000);
+  looks = 0;
+  await engine.pass(20_000);
+  // Some fifty a second, instead of two thousand.
+  assert.ok(looks > 500 && looks < 1_500, `${looks} looks in twenty seconds`);
+});
+
+test.run();
