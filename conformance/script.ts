@@ -132,6 +132,7 @@ class Writer {
   /** Wanted ticks are counted in this script. */
   readonly #countsTicks: boolean;
   #hasLimited = false;
+  readonly #limits = new Map<string, number>();
   #hasWithdrawn = false;
   #lapses = 0;
   #blobs = 0;
@@ -262,9 +263,14 @@ class Writer {
       return void this.#steps.push({ do: "publish", by, address });
     }
     this.#hasLimited = true;
-    // By one process: another one trusts the limit that it knows for ten seconds (src/nats/tasks.ts).
-    const most = this.#rolls.pick([1, 1, 2, 3, undefined]);
-    this.#steps.push({ do: "publish", by: 0, address, ...(most === undefined ? {} : { most }) });
+    // By one process: another one trusts the limit that it knows for ten seconds (src/nats/tasks.ts). And never a lower
+    // one than before: what its takers have asked for already is handed out over it, on a server.
+    const most = Math.max(
+      this.#rolls.pick([1, 1, 2, 3, Infinity]),
+      this.#limits.get(address.lane) ?? 0,
+    );
+    this.#limits.set(address.lane, most);
+    this.#steps.push({ do: "publish", by: 0, address, ...(most === Infinity ? {} : { most }) });
   }
 
   #takeTasks(by: By): void {

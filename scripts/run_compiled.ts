@@ -50,11 +50,16 @@ try {
       extends: join(root, "tsconfig.json"),
       compilerOptions,
       include: [],
-      files: [join(root, program), join(root, "mod.ts"), join(root, "testing.ts")],
+      files: [
+        join(root, program),
+        join(root, "mod.ts"),
+        join(root, "processes.ts"),
+        join(root, "testing.ts"),
+      ],
     }),
   );
   // The project's own name must lead to the compiled files.
-  const exports = { ".": "./mod.js", "./testing": "./testing.js" };
+  const exports = { ".": "./mod.js", "./processes": "./processes.js", "./testing": "./testing.js" };
   writeFileSync(
     join(out, "package.json"),
     JSON.stringify({ name: "nats-dyrygent", type: "module", exports }),

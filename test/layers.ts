@@ -20,7 +20,8 @@ const mayImport = {
   client: ["runs", "ports", "core"], // not the adapters: the front passes them in
   worker: ["runs", "ports", "core"],
   processor: ["runs", "ports", "core"],
-  front: ["client", "worker", "processor", "runs", "memory", "nats", "ports", "core"],
+  processes: ["core"], // an entry of its own: edge runtimes have no processes
+  front: ["client", "worker", "processor", "processes", "runs", "memory", "nats", "ports", "core"],
   cli: ["front", "client", "worker", "processor", "runs", "memory", "nats", "ports", "core"],
 } satisfies Record<string, string[]>;
 
@@ -29,10 +30,19 @@ const mayUsePackages: Layer[] = ["nats", "front", "cli"];
 /** Pure packages, each with the one file that may know it. */
 const onlyUserOf = new Map([["croner", "src/core/recurrence.ts"]]);
 
-const frontFiles = ["mod.ts", "testing.ts", "src/dyrygent.ts"];
-const entries = ["mod.ts", "testing.ts", "src/cli/main.ts"];
-const timeAndChancePorts = ["src/nats/clock.ts", "src/nats/random.ts"];
-const selfImports = new Map([["nats-dyrygent", "mod.ts"], ["nats-dyrygent/testing", "testing.ts"]]);
+const frontFiles = ["mod.ts", "processes.ts", "testing.ts", "src/dyrygent.ts"];
+const entries = ["mod.ts", "processes.ts", "testing.ts", "src/cli/main.ts"];
+/** And what supervises processes, which no simulation runs. */
+const timeAndChancePorts = [
+  "src/nats/clock.ts",
+  "src/nats/random.ts",
+  "src/processes/processes.ts",
+];
+const selfImports = new Map([
+  ["nats-dyrygent", "mod.ts"],
+  ["nats-dyrygent/processes", "processes.ts"],
+  ["nats-dyrygent/testing", "testing.ts"],
+]);
 
 /** Every broken rule as one line "<file>: <what is wrong>; <what to do>". Empty: all is well. */
 export function violations(sources: Sources): string[] {
@@ -72,7 +82,8 @@ function brokenLayers(sources: Sources): string[] {
 
 function brokenImport(layer: Layer, specifier: string, target?: string): string | undefined {
   if (specifier.startsWith("node:")) {
-    const isAllowed = layer === "cli" || (layer === "worker" && specifier === "node:async_hooks");
+    const isAllowed = layer === "cli" || layer === "processes" ||
+      (layer === "worker" && specifier === "node:async_hooks");
     return isAllowed ? undefined : `imports ${specifier}, which edge runtimes lack; use a port`;
   }
   if (target === undefined) {
@@ -158,6 +169,7 @@ function layerOf(file: string): Layer | undefined {
     "client",
     "worker",
     "processor",
+    "processes",
     "cli",
   ];
   return folders.find((layer) => layer === folder);

@@ -40,7 +40,9 @@ test("a dependency has the same range in both", () => {
 
 test("what the library imports is what it depends on", () => {
   const inSrc = readdirSync("src", { recursive: true, encoding: "utf8" }).map((f) => `src/${f}`);
-  const files = ["mod.ts", "testing.ts", ...inSrc].filter((path) => path.endsWith(".ts"));
+  const files = ["mod.ts", "processes.ts", "testing.ts", ...inSrc].filter((path) =>
+    path.endsWith(".ts")
+  );
   const packages = files
     .flatMap((path) => importsOf(readFileSync(path, "utf8")))
     .filter((specifier) => !/^(?:\.|node:)/.test(specifier))

@@ -194,9 +194,12 @@ export class Conductor {
       this.#inFlight.size >= this.#window.size;
   }
 
-  /** Nothing can come but what its tick, a control fact or time brings: it need not be kept here. */
+  /**
+   * Nothing can come but what its tick, a control fact or time brings: it need not be kept here. Not one that another run
+   * waits for: nobody tells it when that one has ended without it.
+   */
   get isDormant(): boolean {
-    return this.isQuiet && this.#inFlight.size === 0 &&
+    return this.definition.parent === undefined && this.isQuiet && this.#inFlight.size === 0 &&
       (this.#scheduler.paused || !this.#isTakingOver) &&
       this.#scheduler.children().next().done === true;
   }

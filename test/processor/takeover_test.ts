@@ -3,8 +3,10 @@ import { task, Workflow } from "nats-dyrygent";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import "../../simulator/synchronous_digest.ts";
-import { everythingOf, outcomesOf } from "../../src/core/keys.ts";
-import { readExpansion } from "../../src/core/records.ts";
+import { Run } from "../../src/client/run.ts";
+import { endKey, everythingOf, outcomesOf } from "../../src/core/keys.ts";
+import { readExpansion, writeEnd } from "../../src/core/records.ts";
+import { noCounts } from "../../src/core/scheduler.ts";
 import type { Facts, Ports } from "../../src/ports.ts";
 import { deaf, overriding, VirtualEngine } from "../virtual_engine.ts";
 
@@ -60,6 +62,29 @@ test("whoever takes a run over notices at once that its child is gone", async ()
   await engine.processor();
   await engine.pass(100);
   assert.is((await engine.until("it is told", run.status())).state, "FAILURE");
+});
+
+test("a paused run that nobody waits for any more does not sleep for an hour", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  const inner = new Workflow("inner");
+  inner.waitFor("never");
+  const wf = new Workflow("outer");
+  wf.run(inner);
+  await engine.worker([]);
+  await engine.processor();
+  await engine.submit(wf);
+  await engine.pass(100);
+  const [expansion] = await ports.facts.scan(outcomesOf("run"), { bodies: true });
+  const child = new Run(ports, readExpansion(expansion!.data)!.child);
+  await engine.until("it is paused", child.pause());
+  await engine.pass(200_000);
+  // A conductor that ends the run, and dies before it says so to whom it does not need.
+  const counts = noCounts();
+  const end = { state: "CANCELLED", at: ports.clock.now(), counts, failed: [] } as const;
+  await ports.facts.create(endKey("run", 1), writeEnd(end));
+  await engine.pass(60_000);
+  assert.is((await engine.until("it is told", child.status())).state, "CANCELLED");
 });
 
 test.run();
