@@ -2,7 +2,7 @@
  * The samples of README.md and docs/ compile and run as they are written.
  *
  * Of each document, every ```ts block counts:
- * - a block that begins with a comment like `// tasks.ts` is a file of that name, for the others to import;
+ * - a block that begins with a comment like `// tasks.ts` is a file of that name, for the others to import or start;
  * - all other blocks, in order, are one program, as if a reader pasted one after the other;
  * - "```ts no-run" is only type-checked, as a file of its own;
  * - in a table whose head begins with "canvas" and ends with "result", each row is a canvas and what it gives.
@@ -63,7 +63,7 @@ function programsOf(document: string): Program[] {
   const rows = canvasRows(markdown);
   if (rows.length > 0) files.set("table.ts", tableProgram(rows));
   const all = [...files.values()].join("\n");
-  const isImported = (name: string) => all.includes(`from "./${name}"`);
+  const isImported = (name: string) => all.includes(`"./${name}"`);
   return [
     ...[...files].map(([name, text]) => ({
       file: `${folder}/${name}`,
