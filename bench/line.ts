@@ -12,6 +12,11 @@ export interface Line {
   readonly values: readonly number[];
   /** Of each run of the reference, in turns with the others: then the bar is about the ratio of the medians. */
   readonly reference?: readonly number[];
+  /** Every single measurement, for a plot. */
+  readonly distribution?: {
+    readonly values: readonly number[];
+    readonly reference: readonly number[];
+  };
   /** Absent: a figure only. */
   readonly bar?: { readonly atLeast: number } | { readonly atMost: number };
 }

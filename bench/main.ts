@@ -9,6 +9,7 @@
  *
  * Ends with 1 when a bar is missed, but not when it was quick: only complete measurements judge.
  */
+import { writeFileSync } from "node:fs";
 import os from "node:os";
 import process from "node:process";
 import { parseArgs } from "node:util";
@@ -29,6 +30,8 @@ import { typeCheck } from "./bars/type_check.ts";
 import { asJson, asText, isReached, type Line } from "./line.ts";
 import { beMember } from "./member.ts";
 import { Place } from "./place.ts";
+import { svgOf } from "./plot.ts";
+import { median, quantile } from "./statistics.ts";
 
 const BARS: readonly Bar[] = [
   fan,
@@ -66,6 +69,7 @@ async function run(args: string[]): Promise<boolean> {
     options: {
       json: { type: "boolean", default: false },
       quick: { type: "boolean", default: false },
+      plot: { type: "boolean", default: false },
       runs: { type: "string" },
       /** Of the full sizes. */
       share: { type: "string" },
@@ -88,7 +92,54 @@ async function run(args: string[]): Promise<boolean> {
       console.log(values.json ? asJson(line) : asText(line));
     }
   }
+  if (values.plot) draw(lines);
   return values.quick || lines.every(isReached);
+}
+
+/** What was measured of these, into docs/. */
+function draw(lines: readonly Line[]): void {
+  const of = (bench: string) => lines.filter((line) => line.bench === bench);
+  const points = (line: Line) => ({ x: line.n, y: median(line.values) });
+  if (of("growth").length > 0) {
+    writeFileSync(
+      "docs/growth.svg",
+      svgOf({
+        title: "A layered graph, ten and a hundred times as large",
+        x: "nodes",
+        left: "tasks/s",
+        right: "MB",
+        isLogX: true,
+        series: [
+          { name: "tasks/s", axis: "left", points: of("growth").map(points) },
+          {
+            name: "memory of the processor",
+            axis: "right",
+            points: of("processor's memory").map(points),
+          },
+        ],
+      }),
+    );
+  }
+  const [hops] = of("chain, median");
+  if (hops?.distribution === undefined) return;
+  const spread = (values: readonly number[]) =>
+    Array.from(
+      { length: 100 },
+      (_, percent) => ({ x: percent, y: quantile(values, percent / 100) }),
+    );
+  writeFileSync(
+    "docs/hops.svg",
+    svgOf({
+      title: "From the beginning of a task of a chain to that of the next",
+      x: "percent of the hops take at most so long",
+      left: "ms",
+      isLogX: false,
+      series: [
+        { name: "nats-dyrygent", axis: "left", points: spread(hops.distribution.values) },
+        { name: "by hand", axis: "left", points: spread(hops.distribution.reference) },
+      ],
+    }),
+  );
 }
 
 const [first, order] = process.argv.slice(2);

@@ -40,9 +40,14 @@ type Question = keyof Answers;
 
 export class Member implements AsyncDisposable {
   readonly #child: ChildProcess;
+  readonly #ended: Promise<void>;
+  /** Whoever waits for its answer. */
+  #onAnswer: (answer: unknown) => void = () => {};
 
   private constructor(child: ChildProcess) {
     this.#child = child;
+    this.#ended = new Promise((resolve) => child.once("exit", () => resolve()));
+    child.on("message", (answer) => this.#onAnswer(answer));
   }
 
   /** Resolves when it is at work. */
@@ -51,18 +56,21 @@ export class Member implements AsyncDisposable {
     const child = fork(process.argv[1]!, ["member", order], {
       execArgv: [...process.execArgv, "--expose-gc"],
     });
-    await new Promise<void>((resolve, reject) => {
-      child.once("message", () => resolve());
-      child.once("exit", (code) => reject(new Error(`the ${role.is} ended: ${code}`)));
-    });
-    return new Member(child);
+    const member = new Member(child);
+    await member.#answer(role.is);
+    return member;
   }
 
+  /** One question at a time. */
   ask<Q extends Question>(question: Q): Promise<Answers[Q]> {
+    this.#child.send(question);
+    return this.#answer(question) as Promise<Answers[Q]>;
+  }
+
+  #answer(to: string): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.#child.once("message", (answer) => resolve(answer as Answers[Q]));
-      this.#child.once("exit", () => reject(new Error("it ended without an answer")));
-      this.#child.send(question);
+      this.#onAnswer = resolve;
+      void this.#ended.then(() => reject(new Error(`it ended without an answer: ${to}`)));
     });
   }
 
@@ -72,10 +80,8 @@ export class Member implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const ended = new Promise((resolve) => this.#child.once("exit", resolve));
-    this.#child.disconnect();
-    await ended;
+    if (this.#child.connected) this.#child.disconnect();
+    await this.#ended;
   }
 }
 

@@ -123,6 +123,7 @@ export function scriptOf(seed: number): Script {
 class Writer {
   readonly #rolls: Rolls;
   readonly #hasShortLeases: boolean;
+  /** A server that is killed may bring back what was removed just before: nothing is. */
   readonly #restarts: boolean;
   readonly #steps: Step[] = [];
   readonly #messages: string[] = [];
@@ -211,7 +212,7 @@ class Writer {
         : { do: "next", by, filter, isAfter };
     }
     if (pick < 84) return { do: "scan", by, filter, bodies: this.#rolls.often(50) };
-    return { do: pick < 94 ? "keys" : "purge", by, filter };
+    return { do: pick < 94 || this.#restarts ? "keys" : "purge", by, filter };
   }
 
   #task(by: By): void {
@@ -367,6 +368,7 @@ class Writer {
       return { do: "swap", by, key, revision: this.#rolls.often(65) ? "seen" : "none" };
     }
     if (roll < 88) {
+      if (this.#restarts) return { do: "get", by, key };
       // At a revision a single one: a filter would also remove what is older than that.
       return this.#rolls.often(50)
         ? { do: "remove", by, filter: key, seen: true }
@@ -386,7 +388,7 @@ class Writer {
       return { do: "put blob", by, name, bytes };
     }
     const name = this.#rolls.pick(this.#names);
-    if (roll < 80) return { do: "get blob", by, name };
+    if (roll < 80 || this.#restarts) return { do: "get blob", by, name };
     if (roll < 92) return { do: "remove blob", by, name };
     return { do: "remove blobs", by, workflow: this.#rolls.pick(WORKFLOWS) };
   }

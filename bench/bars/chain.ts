@@ -23,6 +23,7 @@ export const chain: Bar = {
       reference: references.map((hops) => quantile(hops, at)),
       bar: { atMost },
     });
-    return [line("chain, median", 0.5, 1.4), line("chain, p99", 0.99, 2)];
+    const distribution = { values: values.flat(), reference: references.flat() };
+    return [{ ...line("chain, median", 0.5, 1.4), distribution }, line("chain, p99", 0.99, 2)];
   },
 };

@@ -10,6 +10,8 @@ import { seeded } from "../statistics.ts";
 /** The lease of a tick. */
 const ACK_WAIT_MS = 10_000;
 const MORE_MS = 2_000;
+/** More than can be under way at once. */
+const LEAST_NODES = 20_000;
 /** What is in the queue when it dies is done at once; the next one has taken over when something comes after this. */
 const SILENCE_MS = 500;
 
@@ -45,7 +47,7 @@ async function takeOver(nodes: number): Promise<{ afterMs: number; again: number
 export const takeOvers: Bar = {
   name: "take-over",
   async measure({ runs, share }) {
-    const n = Math.round(100_000 * share);
+    const n = Math.max(LEAST_NODES, Math.round(100_000 * share));
     const afterMs: number[] = [];
     let again = 0;
     for (let run = 0; run < runs; run++) {

@@ -91,9 +91,10 @@ export class Run<Out = unknown> {
 
   /** Resolves when the run has ended, however it ended. */
   async ended(): Promise<RunStatus> {
-    await this.#storedStatus();
-    await this.#waitForEnd();
-    return this.status();
+    const last = await this.#waitForEnd();
+    const stored = await this.#ports.facts.read(definitionKey(this.id));
+    if (stored === undefined) throw this.#notFound();
+    return withReadablePayload(this.#ports.codec, endedStatus(this.id, stored, last));
   }
 
   /** How it stands. While it runs, counts are up to a second old. A payload that the codec cannot read is shown sealed. */
@@ -102,32 +103,17 @@ export class Run<Out = unknown> {
   }
 
   async #storedStatus(): Promise<RunStatus> {
-    const [view, last, stored] = await Promise.all([
-      this.#ports.views.get(`wf.${this.id}`),
+    const [last, stored] = await Promise.all([
       lastEnd(this.#ports.facts, this.id),
       this.#ports.facts.read(definitionKey(this.id)),
     ]);
     if (stored === undefined) throw this.#notFound();
+    if (last !== undefined && !last.reopened) return endedStatus(this.id, stored, last);
+    const view = await this.#ports.views.get(`wf.${this.id}`);
     const shown = view === undefined ? undefined : readStatus(view.data);
-    const head = headOrNothing(stored);
-    const base: RunStatus = shown ?? {
-      id: this.id,
-      name: head?.name ?? "",
-      state: "INITIAL",
-      counts: noCounts(),
-      round: 1,
-      submittedAt: stored.at,
-      ...(head?.payload === undefined ? {} : { payload: head.payload }),
-      ...(head?.parent === undefined
-        ? {}
-        : { parent: { id: head.parent.workflow, node: head.parent.node } }),
-    };
-    if (last === undefined || last.reopened) {
-      // A view may be of the round before.
-      return hasEnded(base.state) ? { ...base, state: "RUNNING", finishedAt: undefined } : base;
-    }
-    const { state, counts, at } = last.end;
-    return { ...base, state, counts, round: last.round, submittedAt: stored.at, finishedAt: at };
+    const base = shown ?? firstStatus(this.id, stored);
+    // A view may be of the round before.
+    return hasEnded(base.state) ? { ...base, state: "RUNNING", finishedAt: undefined } : base;
   }
 
   /** Changes of nodes and of the workflow, from its beginning, as they are recorded; ends when the run has ended. */
@@ -382,6 +368,28 @@ function headOrNothing(stored: Stored): Head | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** As it stood when it was submitted. */
+function firstStatus(id: string, stored: Stored): RunStatus {
+  const head = headOrNothing(stored);
+  return {
+    id,
+    name: head?.name ?? "",
+    state: "INITIAL",
+    counts: noCounts(),
+    round: 1,
+    submittedAt: stored.at,
+    ...(head?.payload === undefined ? {} : { payload: head.payload }),
+    ...(head?.parent === undefined
+      ? {}
+      : { parent: { id: head.parent.workflow, node: head.parent.node } }),
+  };
+}
+
+function endedStatus(id: string, stored: Stored, { end, round }: LastEnd): RunStatus {
+  const { state, counts, at } = end;
+  return { ...firstStatus(id, stored), state, counts, round, finishedAt: at };
 }
 
 function hasEnded(state: WorkflowState): boolean {

@@ -27,8 +27,7 @@ export async function waitFor<T>(
     hints.onGap(tell),
   ];
   try {
-    // Subscribed before the first look: what is recorded in between is told.
-    await hints.settled();
+    // Subscribed before the first look, and on one connection: what is recorded in between is told.
     for (let delayMs = hints.spreads ? SPREAD_MS : LOOK_AGAIN_MS;; delayMs = LOOK_AGAIN_MS) {
       told = false;
       const found = await look();

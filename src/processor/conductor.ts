@@ -9,7 +9,6 @@ import {
   begunKey,
   controlKey,
   definitionKey,
-  everythingOf,
   expansionKey,
   outcomeKey,
   parseKey,
@@ -26,9 +25,10 @@ import {
   writeStatus,
 } from "../core/records.ts";
 import type { Scheduler } from "../core/scheduler.ts";
-import type { Cancel, Hint, Ports, TaskAddress } from "../ports.ts";
+import type { Hint, Ports, TaskAddress } from "../ports.ts";
 import { statusOf } from "../runs/submission.ts";
 import { type Due, DueQueue } from "./due.ts";
+import type { Ear } from "./ear.ts";
 import { recordEnd, whyEnded } from "./ending.ts";
 import { Family } from "./family.ts";
 import { InFlight, type Sent } from "./in_flight.ts";
@@ -90,7 +90,7 @@ export class Conductor {
   #latest: string | undefined;
   /** Facts heard while the log is being read. */
   #heard: Hint[] | undefined = [];
-  #unsubscribe: Cancel;
+  readonly #ear: Ear;
   #closed = false;
   #state: WorkflowState = "INITIAL";
   #viewedAt = -Infinity;
@@ -99,15 +99,18 @@ export class Conductor {
   /** The round whose end is being recorded. */
   #finishing = 0;
 
+  /** @param ear has listened since before anything was read; this one closes it. */
   constructor(
     ports: Ports,
     workflow: string,
+    ear: Ear,
     { definition, submittedAt }: { definition: Definition; submittedAt: number },
     options: ConductorOptions,
     events: ConductorEvents,
   ) {
     this.#ports = ports;
     this.workflow = workflow;
+    this.#ear = ear;
     this.definition = definition;
     this.submittedAt = submittedAt;
     this.#window = new Window(Math.min(options.window, definition.maxParallel ?? Infinity));
@@ -116,8 +119,7 @@ export class Conductor {
     this.#family = new Family(ports, workflow);
     this.#messages = new TaskMessages(definition, submittedAt, ports.maxRecord);
     this.#replayed = unread(definition, workflow, submittedAt);
-    // Before the log is read: what is recorded meanwhile is heard or read, or both.
-    this.#unsubscribe = ports.hints.onFact(everythingOf(workflow), (hint) => {
+    ear.listen((hint) => {
       try {
         this.#onHint(hint);
       } catch (error) {
@@ -126,10 +128,9 @@ export class Conductor {
     });
   }
 
-  /** @param fresh nobody can have sent anything for this workflow yet. */
-  async begin({ fresh }: { fresh: boolean }): Promise<void> {
-    await this.#ports.hints.settled();
-    await this.#takeOver({ fresh });
+  /** @param log what was recorded; absent: somebody may have sent something for this workflow already. */
+  async begin(log?: LoadedFacts): Promise<void> {
+    await this.#takeOver(log);
     // Not left to this one's next look: its tick may go to another processor each time.
     await this.#ensureChildren();
     // A subscription made this moment may not be known to every server yet.
@@ -143,14 +144,15 @@ export class Conductor {
    * outcome is recorded before its message leaves the queue. While the run is paused, nothing is sent: this is done again
    * when it goes on.
    */
-  async #takeOver({ fresh }: { fresh: boolean }): Promise<void> {
-    const queued = await this.#rebuild({ fresh });
+  async #takeOver(log?: LoadedFacts): Promise<void> {
+    const queued = await this.#rebuild(log);
     if (this.#closed || this.#scheduler.paused) return;
     await this.#stopIfRemoved();
     const at = this.#ports.clock.monotonic();
     for (const { node, attempt, lane } of queued) {
       if (!this.#isToSend(node, attempt)) continue;
-      this.#inFlight.add(node, { attempt, lane, at, expiresAt: this.#expiryOf(node) });
+      const expiresAt = this.#expiryOf(node);
+      this.#inFlight.add(node, { attempt, lane, at, confirmedAt: at, expiresAt });
     }
     this.#isTakingOver = false;
     this.#pump();
@@ -176,7 +178,7 @@ export class Conductor {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#unsubscribe();
+    this.#ear.close();
   }
 
   get #scheduler(): Scheduler {
@@ -226,11 +228,14 @@ export class Conductor {
     this.#pump();
   }
 
-  /** Reads what might not have been heard: outcomes of everything sent longer than `olderThanMs` ago, and control facts. */
+  /**
+   * Reads what might not have been heard: outcomes of everything that the server has had for longer than `olderThanMs`, and
+   * control facts. What it may not have yet could be done, and gone, while it is looked for.
+   */
   async ensure(olderThanMs: number): Promise<{ changed: boolean }> {
     if (this.#heard !== undefined || this.#closed) return { changed: false };
     const before = this.#ports.clock.monotonic() - olderThanMs;
-    const open = [...this.#inFlight.sentBy(before)]
+    const open = [...this.#inFlight.confirmedBy(before)]
       .map(({ node, attempt, lane }) => this.#routes.addressOf(node, attempt, lane));
     const { facts } = this.#ports;
     let changed = await facts.read(controlKey(this.workflow, this.#controls + 1)) !== undefined;
@@ -525,16 +530,24 @@ export class Conductor {
     }
     const address = this.#routes.addressOf(node, attempt);
     const { lane } = address;
-    this.#inFlight.add(node, { attempt, lane, at: this.#ports.clock.monotonic(), expiresAt });
+    const { clock, tasks } = this.#ports;
+    const sent: Sent = { attempt, lane, at: clock.monotonic(), confirmedAt: undefined, expiresAt };
+    this.#inFlight.add(node, sent);
     if (expiresAt !== undefined) this.#due.push({ at: lookAt(expiresAt), node, attempt });
     const most = this.#routes.limitOf(node)?.max;
-    this.#follow(this.#ports.tasks.publish(address, message, most));
+    this.#follow(
+      tasks.publish(address, message, most),
+      () => sent.confirmedAt = clock.monotonic(),
+    );
   }
 
-  #follow(write: Promise<unknown>): void {
+  #follow(write: Promise<unknown>, onDone?: () => void): void {
     this.#doing++;
     write.then(
-      () => this.#doing--,
+      () => {
+        this.#doing--;
+        onDone?.();
+      },
       (error) => {
         this.#doing--;
         this.#events.onTrouble(error);
@@ -544,12 +557,12 @@ export class Conductor {
 
   /**
    * Reads the whole log of this workflow anew.
-   * @param options.fresh nothing is in the queue, unless the log says that somebody has conducted it.
+   * @param log as it was read; nothing is in the queue, unless it says that somebody has conducted it.
    * @returns what was in the queue before, as far as it is to be known.
    */
-  async #rebuild({ fresh = false }: { fresh?: boolean } = {}): Promise<readonly TaskAddress[]> {
+  async #rebuild(log?: LoadedFacts): Promise<readonly TaskAddress[]> {
     this.#heard ??= [];
-    const { queued, loaded } = await this.#readLog({ fresh });
+    const { queued, loaded } = await this.#readLog(log);
     const replayed = replay(this.definition, this.workflow, this.submittedAt, loaded.facts);
     if (this.#closed) return [];
     const { scheduler, withdrawn } = replayed;
@@ -577,13 +590,11 @@ export class Conductor {
 
   /** While taking over, the queue first and then the log; a log that says that nobody sent anything is enough. */
   async #readLog(
-    { fresh }: { fresh: boolean },
+    log?: LoadedFacts,
   ): Promise<{ queued: readonly TaskAddress[]; loaded: LoadedFacts }> {
     const { facts, tasks } = this.#ports;
-    if (fresh || !this.#isTakingOver) {
-      const loaded = await loadFacts(facts, this.workflow);
-      if (!this.#isTakingOver || isUntouched(loaded)) return { queued: [], loaded };
-    }
+    if (!this.#isTakingOver) return { queued: [], loaded: await loadFacts(facts, this.workflow) };
+    if (log !== undefined && isUntouched(log)) return { queued: [], loaded: log };
     const queued = await tasks.list(this.workflow);
     return { queued, loaded: await loadFacts(facts, this.workflow) };
   }
@@ -592,7 +603,7 @@ export class Conductor {
   async #refresh(): Promise<void> {
     if (this.#heard !== undefined || this.#closed) return;
     if (this.#isTakingOver) {
-      await this.#takeOver({ fresh: false });
+      await this.#takeOver();
     } else {
       await this.#rebuild();
       this.#pump();

@@ -10,6 +10,8 @@ export interface Sent {
   readonly lane: string;
   /** When, monotonic milliseconds. */
   readonly at: number;
+  /** When the server had it; undefined: it may come yet, and is not missing. */
+  confirmedAt: number | undefined;
   /** It may begin until then; milliseconds since 1970. */
   readonly expiresAt: number | undefined;
 }
@@ -46,8 +48,10 @@ export class InFlight {
     }
   }
 
-  /** Those sent at `at` or before. */
-  *sentBy(at: number): Generator<Sent & { readonly node: number }> {
-    for (const [node, sent] of this.#sent) if (sent.at <= at) yield { ...sent, node };
+  /** Those that the server had at `at` or before. */
+  *confirmedBy(at: number): Generator<Sent & { readonly node: number }> {
+    for (const [node, sent] of this.#sent) {
+      if (sent.confirmedAt !== undefined && sent.confirmedAt <= at) yield { ...sent, node };
+    }
   }
 }

@@ -17,8 +17,9 @@ import { lastEnd } from "../runs/end.ts";
 import { Presence } from "../runs/presence.ts";
 import { atMost, sleep } from "../runs/time.ts";
 import { Conductor } from "./conductor.ts";
+import { Ear } from "./ear.ts";
 import { Hooks, type ProcessorEvents } from "./hooks.ts";
-import { loadDefinition, type LoadedDefinition } from "./load.ts";
+import { loadDefinition, type LoadedDefinition, loadFacts } from "./load.ts";
 import { type CheckedOptions, checkOptions, type ProcessorOptions } from "./options.ts";
 import { Recurrences } from "./recurring.ts";
 import { Sweeper, type Swept } from "./sweeper.ts";
@@ -324,11 +325,20 @@ export class Processor {
   /** @param fresh nobody has conducted it yet. */
   async #load(held: Held, { fresh }: { fresh: boolean }): Promise<void> {
     const { workflow } = held.tick;
+    const { facts, hints } = this.#ports;
+    let ear: Ear | undefined;
     try {
-      const loaded = await loadDefinition(this.#ports.facts, workflow);
-      if (this.#held.get(workflow) !== held) return;
-      if (loaded.is !== "definition") return await this.#settleUnconductable(held, loaded);
-      const conductor = new Conductor(this.#ports, workflow, loaded, this.#options, {
+      ear = new Ear(hints, workflow);
+      const [loaded, log] = await Promise.all([
+        loadDefinition(facts, workflow),
+        fresh ? loadFacts(facts, workflow) : undefined,
+      ]);
+      if (this.#held.get(workflow) !== held) return ear.close();
+      if (loaded.is !== "definition") {
+        ear.close();
+        return await this.#settleUnconductable(held, loaded);
+      }
+      const conductor = new Conductor(this.#ports, workflow, ear, loaded, this.#options, {
         onActivity: () => this.#onActivity(held),
         onState: (state) => this.#hooks.call("stateChange", () => [conductor.status(), state]),
         onEnd: () => this.#onEnd(held, conductor),
@@ -337,11 +347,12 @@ export class Processor {
       held.conductor = conductor;
       held.stopListening?.();
       held.stopListening = undefined;
-      await conductor.begin({ fresh });
+      await conductor.begin(log);
       if (this.#held.get(workflow) === held) {
         this.#hooks.call("activeTick", () => [conductor.status()]);
       }
     } catch (error) {
+      ear?.close();
       this.#onTrouble(held, error);
     } finally {
       held.busy = false;

@@ -15,17 +15,18 @@ export interface LastEnd {
 
 /** The latest round's end; undefined while the first one is under way. */
 export async function lastEnd(facts: Facts, workflow: string): Promise<LastEnd | undefined> {
-  for (let round = 1, last: Stored | undefined;; round++) {
-    const stored = await facts.read(endKey(workflow, round));
-    if (stored !== undefined) {
-      last = stored;
-      continue;
-    }
-    if (last === undefined) return undefined;
-    const end = readEnd(last.data) ?? unreadableEnd(last.at);
-    const reopened = await isReopenedAfter(facts, workflow, last.seq, end.state);
-    return { end, round: round - 1, seq: last.seq, reopened };
+  let last = await facts.read(endKey(workflow, 1));
+  for (let round = 1; last !== undefined; round++) {
+    const { seq, at, data }: Stored = last;
+    const end = readEnd(data) ?? unreadableEnd(at);
+    const [next, reopened] = await Promise.all([
+      facts.read(endKey(workflow, round + 1)),
+      isReopenedAfter(facts, workflow, seq, end.state),
+    ]);
+    if (next === undefined) return { end, round, seq, reopened };
+    last = next;
   }
+  return undefined;
 }
 
 /** Whether the first control fact after `seq` that matters opens another round of a run that ended as `state`. */

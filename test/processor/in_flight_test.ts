@@ -4,7 +4,13 @@ import * as assert from "uvu/assert";
 import { InFlight } from "../../src/processor/in_flight.ts";
 import { Ready } from "../../src/processor/ready.ts";
 
-const sent = (attempt: number, at = 0) => ({ attempt, at, lane: "p5", expiresAt: undefined });
+const sent = (attempt: number, confirmedAt?: number) => ({
+  attempt,
+  at: 0,
+  confirmedAt,
+  lane: "p5",
+  expiresAt: undefined,
+});
 
 test("a message is known by its attempt: an outcome of another one does not take it off", () => {
   const inFlight = new InFlight();
@@ -29,10 +35,11 @@ test("what may not run any more is forgotten", () => {
   assert.equal([inFlight.size, inFlight.get(2, 2)?.attempt], [1, 2]);
 });
 
-test("those sent up to a moment are told apart from later ones", () => {
+test("those that the server had up to a moment are told apart from later ones, and from those on their way", () => {
   const inFlight = new InFlight();
+  inFlight.add(4, sent(1));
   for (const node of [1, 2, 3]) inFlight.add(node, sent(1, node * 100));
-  assert.equal([...inFlight.sentBy(200)].map(({ node }) => node), [1, 2]);
+  assert.equal([...inFlight.confirmedBy(200)].map(({ node }) => node), [1, 2]);
 });
 
 test("what is ready is taken in the order it became so, also while more comes", () => {

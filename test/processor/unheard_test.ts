@@ -123,6 +123,28 @@ test("a retry waits until the processor knows with what it runs, though others k
   assert.is((await run.status()).state, "SUCCESS");
 });
 
+test("a message that is still on its way is not missing", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  const { tell, withGaps } = gapped(ports);
+  let isFirst = true;
+  const publish: Ports["tasks"]["publish"] = async (...message) => {
+    if (isFirst) {
+      isFirst = false;
+      await engine.sleep(1_000);
+    }
+    return await ports.tasks.publish(...message);
+  };
+  let times = 0;
+  await engine.worker([task("meanwhile", () => ++times)]);
+  await engine.processor({ ...withGaps, tasks: overriding(ports.tasks, { publish }) });
+  await engine.submit(oneNode());
+  await engine.pass(500);
+  tell();
+  await engine.pass(5_000);
+  assert.is(times, 1);
+});
+
 test("what a server lost that lost power is done again, though a processor remembers it", async () => {
   const engine = new VirtualEngine();
   const { ports } = engine;
