@@ -91,9 +91,9 @@ export class Run<Out = unknown> {
 
   /** Resolves when the run has ended, however it ended. */
   async ended(): Promise<RunStatus> {
-    const last = await this.#waitForEnd();
     const stored = await this.#ports.facts.read(definitionKey(this.id));
     if (stored === undefined) throw this.#notFound();
+    const last = await this.#waitForEnd();
     return withReadablePayload(this.#ports.codec, endedStatus(this.id, stored, last));
   }
 

@@ -2,7 +2,7 @@
 import type { PurgeOpts } from "@nats-io/jetstream";
 import type { KV } from "@nats-io/kv";
 import type { View, Views } from "../ports.ts";
-import { CODE, hasCode, translate } from "./errors.ts";
+import { translate } from "./errors.ts";
 import type { Link } from "./link.ts";
 
 /** What the server says of the subjects of a stream, a page at a time. */
@@ -32,7 +32,7 @@ export class NatsViews implements Views {
   }
 
   async put(key: string, data: Uint8Array): Promise<void> {
-    await this.#link.patience.with(`write ${key}`, () => this.#kv.put(key, data));
+    await this.#link.requests.publish(`write ${key}`, this.#subjectOf(key), data);
   }
 
   async get(key: string): Promise<View | undefined> {
@@ -107,16 +107,13 @@ export class NatsViews implements Views {
   }
 
   /** A lost answer may make a write that was done look as if somebody else had done it. */
-  swap(key: string, revision: number, data: Uint8Array): Promise<boolean> {
-    return this.#link.patience.with(`write ${key}`, async () => {
-      try {
-        if (revision === 0) await this.#kv.create(key, data);
-        else await this.#kv.update(key, data, revision);
-        return true;
-      } catch (error) {
-        if (hasCode(error, CODE.wrongLastSequence, CODE.wrongLastSequenceConstant)) return false;
-        throw error;
-      }
-    });
+  async swap(key: string, revision: number, data: Uint8Array): Promise<boolean> {
+    const { requests } = this.#link;
+    const seq = await requests.append(`write ${key}`, this.#subjectOf(key), data, revision);
+    return seq !== undefined;
+  }
+
+  #subjectOf(key: string): string {
+    return `$KV.${this.#link.names.stateBucket}.${key}`;
   }
 }

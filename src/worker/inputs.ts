@@ -3,7 +3,8 @@
  * they ask at the same time, and kept while there is room. Kept as JSON: each task gets a value of its own to change.
  */
 import { PayloadTooLargeError } from "../core/errors.ts";
-import { outcomeKey } from "../core/keys.ts";
+import { decodeHead } from "../core/definition_codec.ts";
+import { definitionKey, outcomeKey, outcomesOf } from "../core/keys.ts";
 import { readOutcomeNote, type TaskMessage } from "../core/records.ts";
 import type { Ports, Stored } from "../ports.ts";
 import { jsonOf, parseResult, sizeOf, UnreadableResultError } from "../runs/results.ts";
@@ -15,6 +16,10 @@ export interface InputLimits {
   readonly inputCache: number;
 }
 
+/** From so many results on it may be cheaper to read all of a run's. */
+const SCAN_FROM = 2_000;
+/** Unless it has so many more than are taken. */
+const MOST_PER_TAKEN = 8;
 /** What an entry takes besides its JSON: measured, in Node.js. Most results are smaller. */
 const ENTRY_BYTES = 600;
 
@@ -43,7 +48,8 @@ export class Inputs {
   ): Promise<Fetched> {
     const nodes = [...new Set(missing)];
     const keys = nodes.map((node) => outcomeKey(workflow, node, message.attempts[node] ?? 1));
-    const inputs = keys.map((key) => this.#input(key, message.submittedAt));
+    const scanned = keys.length < SCAN_FROM ? undefined : await this.#scan(workflow, keys.length);
+    const inputs = keys.map((key) => this.#input(key, message.submittedAt, scanned?.get(key)));
     try {
       // Before blobs are read; and what other runs give is not known before.
       const stored = sum(await Promise.all(inputs.map((input) => input.size)));
@@ -70,12 +76,25 @@ export class Inputs {
     return { is: "never", error };
   }
 
-  /** @param submittedAt tells runs apart that had the same id one after the other; without it nothing is kept. */
-  #input(key: string, submittedAt: number | undefined): Input {
-    if (submittedAt === undefined) return new Input(this.#ports, key);
+  /** All that is recorded of a run, where most of it is taken: a read for each costs ten times as much. */
+  async #scan(workflow: string, taken: number): Promise<ReadonlyMap<string, Stored> | undefined> {
+    const { facts } = this.#ports;
+    const head = await facts.readRecorded(definitionKey(workflow));
+    const nodes = head === undefined ? Infinity : nodesIn(head);
+    if (nodes > MOST_PER_TAKEN * taken) return undefined;
+    const outcomes = await facts.scan(outcomesOf(workflow), { bodies: true });
+    return new Map(outcomes.map((stored) => [stored.key, stored]));
+  }
+
+  /**
+   * @param submittedAt tells runs apart that had the same id one after the other; without it nothing is kept.
+   * @param stored if it has been read already.
+   */
+  #input(key: string, submittedAt: number | undefined, stored: Stored | undefined): Input {
+    if (submittedAt === undefined) return new Input(this.#ports, key, stored);
     const place = `${submittedAt} ${key}`;
     const known = this.#kept.get(place);
-    const input = known ?? new Input(this.#ports, key);
+    const input = known ?? new Input(this.#ports, key, stored);
     this.#kept.delete(place);
     this.#kept.set(place, input);
     if (known === undefined) {
@@ -104,6 +123,14 @@ export class Inputs {
   }
 }
 
+function nodesIn({ data }: Stored): number {
+  try {
+    return decodeHead(data).nodes;
+  } catch {
+    return Infinity;
+  }
+}
+
 function sum(sizes: readonly number[]): number {
   return sizes.reduce((total, size) => total + size, 0);
 }
@@ -119,9 +146,9 @@ class Input {
   onRead: (size: number) => void = () => {};
   onGivenUp: () => void = () => {};
 
-  constructor(ports: Ports, key: string) {
+  constructor(ports: Ports, key: string, stored: Stored | undefined) {
     this.#ports = ports;
-    this.#stored = this.#read(key);
+    this.#stored = this.#read(key, stored);
     this.size = this.#stored.then(sizeOf);
     this.size.catch(() => this.onGivenUp());
   }
@@ -147,8 +174,8 @@ class Input {
     }
   }
 
-  async #read(key: string): Promise<Stored> {
-    const stored = await this.#ports.facts.readRecorded(key);
+  async #read(key: string, known: Stored | undefined): Promise<Stored> {
+    const stored = known ?? await this.#ports.facts.readRecorded(key);
     if (stored !== undefined && readOutcomeNote(stored.note)?.is === "succeeded") return stored;
     throw new Error(`the result ${key} that the task needs is not recorded`);
   }
