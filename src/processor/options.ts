@@ -8,7 +8,10 @@ import { refuseUnknown } from "../core/options.ts";
 export interface ProcessorOptions {
   /** How often a workflow is looked after although nothing is heard of it: a safety net only. */
   tick?: {
-    /** The delay after it became quiet, and the longest, to which it doubles while nothing changes. @default ["5s", "30s"] */
+    /**
+     * The delay after it became quiet, and the longest, to which it doubles while nothing changes. Of very many quiet
+     * workflows a processor looks after fifty a second: then it is longer. @default ["5s", "30s"]
+     */
     idle?: readonly [Duration, Duration];
     /** The delay with which `runOnce` leaves a workflow that is not finished. @default "1s" */
     active?: Duration;
