@@ -138,10 +138,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the server is out of reach, so the definition counts as gone",
     file: PROCESSOR,
-    find: "      const loaded = await loadDefinition(this.#ports.facts, workflow);",
+    find: "        loadDefinition(facts, workflow),\n",
     replace:
-      "      const loaded: LoadedDefinition = await loadDefinition(this.#ports.facts, workflow)\n" +
-      '        .catch(() => ({ is: "missing" }));',
+      '        loadDefinition(facts, workflow).catch((): LoadedDefinition => ({ is: "missing" })),\n',
   },
   {
     name: "the tick of a workflow that another processor has is acknowledged",
@@ -159,8 +158,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a workflow with tasks under way may be forgotten",
     file: CONDUCTOR,
-    find: "    return this.isQuiet && this.#inFlight.size === 0 &&\n",
-    replace: "    return this.isQuiet &&\n",
+    find: " && this.isQuiet && this.#inFlight.size === 0 &&\n",
+    replace: " && this.isQuiet &&\n",
   },
   {
     name: "a run that grows is named before it is there",

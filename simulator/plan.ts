@@ -165,7 +165,7 @@ export function* smaller(plan: Plan): Generator<Plan> {
   }
   if (plan.processors > 1) yield { ...plan, processors: plan.processors - 1 };
   if (plan.workers > 1) yield { ...plan, workers: plan.workers - 1 };
-  for (const limit of ["timeoutMs", "maxParallel", "retentionMs"] as const) {
+  for (const limit of ["timeoutMs", "maxParallel", "retentionMs", "keep"] as const) {
     if (limit in plan) yield lacking(plan, limit);
   }
   if (plan.finally) yield { ...plan, finally: false };
