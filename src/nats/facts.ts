@@ -24,6 +24,8 @@ export interface StoredReply {
   readonly error?: { readonly err_code?: number; readonly description?: string };
 }
 
+/** Before a scan of a copy that lags behind is repeated. */
+const BEHIND_MS = 50;
 /** How many messages a scan has under way. */
 const SCAN_BATCH = 2_000;
 
@@ -103,8 +105,23 @@ export class NatsFacts implements Facts {
   async scan(filter: string, { bodies = false }: { bodies?: boolean } = {}): Promise<Stored[]> {
     const found: Stored[] = [];
     const start = () => void found.splice(0);
-    await this.#readThrough([filter], { bodies, from: 0 }, start, (stored) => found.push(stored));
-    return found;
+    for (;;) {
+      const last = await this.#lastIn(filter);
+      await this.#readThrough([filter], { bodies, from: 0 }, start, (stored) => found.push(stored));
+      if ((found.at(-1)?.seq ?? 0) >= last || await this.#lastIn(filter) < last) return found;
+      await new Promise<void>((resolve) => this.#link.clock.after(BEHIND_MS, resolve));
+    }
+  }
+
+  /** Where the leader's last one is. A scan may be of a copy that lags behind; of one server it is not. */
+  async #lastIn(filter: string): Promise<number> {
+    if (!this.#isReplicated) return 0;
+    const query = { last_by_subj: this.#link.names.factPrefix + filter };
+    return (await this.#get(`read the last of ${filter}`, query))?.seq ?? 0;
+  }
+
+  get #isReplicated(): boolean {
+    return (this.#link.nc.info as { cluster?: string } | undefined)?.cluster !== undefined;
   }
 
   async recordedFrom(seq: number): Promise<{ workflows: ReadonlySet<string>; next: number }> {

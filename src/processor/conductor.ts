@@ -189,9 +189,10 @@ export class Conductor {
     return this.#state;
   }
 
-  /** Nothing can be sent, nothing is being sent. */
+  /** Nothing can be sent, nothing is being sent, and there is no end to be recorded. */
   get isQuiet(): boolean {
     if (this.#doing > 0 || this.#heard !== undefined) return false;
+    if (this.#scheduler.finished !== undefined) return false;
     return this.#ready.isEmpty || this.#scheduler.paused ||
       this.#inFlight.size >= this.#window.size;
   }
@@ -247,6 +248,8 @@ export class Conductor {
       changed ||= answers.includes(true);
     }
     changed ||= await this.#ensureChildren();
+    const { finished } = this.#scheduler;
+    if (finished !== undefined && !this.#closed) await this.#finish(finished);
     return { changed };
   }
 

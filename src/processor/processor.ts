@@ -316,6 +316,16 @@ export class Processor {
     }
   }
 
+  async #onDue(held: Held, conductor: Conductor): Promise<void> {
+    try {
+      await conductor.onDue();
+    } catch (error) {
+      this.#onTrouble(held, error);
+    } finally {
+      held.busy = false;
+    }
+  }
+
   /** One of those that are parked without a conductor. */
   #loadAgain(held: Held): void {
     held.busy = true;
@@ -567,7 +577,8 @@ export class Processor {
       const { conductor } = held;
       if (conductor === undefined || held.busy) continue;
       if (conductor.dueAt <= clock.now()) {
-        void conductor.onDue().catch((error) => this.#onTrouble(held, error));
+        held.busy = true;
+        void this.#onDue(held, conductor);
       } else if (now - held.activeAt > quietMs && conductor.isQuiet) {
         this.#park(held, conductor);
       } else if (now - held.ensuredAt > this.#options.idleMs[1]) {

@@ -2,6 +2,7 @@
 import { task, Workflow } from "nats-dyrygent";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { controlKey } from "../../src/core/keys.ts";
 import type { Ports } from "../../src/ports.ts";
 import { Processor } from "../../src/processor/processor.ts";
 import { deaf, overriding, VirtualEngine } from "../virtual_engine.ts";
@@ -59,6 +60,21 @@ test("what was missed while the connection was lost is found one after the other
   }
   const states = await Promise.all(runs.map(async (run) => (await run.status()).state));
   assert.equal(states, ["SUCCESS", "SUCCESS", "SUCCESS"]);
+});
+
+test("a run whose end is being decided is not put to sleep, however long that takes", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  const read: Ports["facts"]["read"] = async (key) => {
+    if (key === controlKey("run", 2)) await engine.sleep(5_000);
+    return await ports.facts.read(key);
+  };
+  await engine.processor({ ...ports, facts: overriding(ports.facts, { read }) });
+  const wf = new Workflow("late", { timeout: 500 });
+  wf.call(add, 1, 2);
+  const run = await engine.submit(wf);
+  await engine.pass(60_000);
+  assert.is((await run.status()).state, "ERROR");
 });
 
 test("the ticks of very many come back less often", async () => {
