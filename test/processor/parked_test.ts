@@ -2,7 +2,6 @@
 import { task, Workflow } from "nats-dyrygent";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { controlKey } from "../../src/core/keys.ts";
 import type { Ports } from "../../src/ports.ts";
 import { Processor } from "../../src/processor/processor.ts";
 import { deaf, overriding, VirtualEngine } from "../virtual_engine.ts";
@@ -66,10 +65,10 @@ test("a run whose end is being decided is not put to sleep, however long that ta
   const engine = new VirtualEngine();
   const { ports } = engine;
   const read: Ports["facts"]["read"] = async (key) => {
-    if (key === controlKey("run", 2)) await engine.sleep(5_000);
+    if (key.includes(".ctl.")) await engine.sleep(5_000);
     return await ports.facts.read(key);
   };
-  await engine.processor({ ...ports, facts: overriding(ports.facts, { read }) });
+  await engine.processor(deaf({ ...ports, facts: overriding(ports.facts, { read }) }, ".ctl."));
   const wf = new Workflow("late", { timeout: 500 });
   wf.call(add, 1, 2);
   const run = await engine.submit(wf);
