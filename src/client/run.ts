@@ -103,13 +103,13 @@ export class Run<Out = unknown> {
   }
 
   async #storedStatus(): Promise<RunStatus> {
-    const [last, stored] = await Promise.all([
+    const [view, last, stored] = await Promise.all([
+      this.#ports.views.get(`wf.${this.id}`),
       lastEnd(this.#ports.facts, this.id),
       this.#ports.facts.read(definitionKey(this.id)),
     ]);
     if (stored === undefined) throw this.#notFound();
     if (last !== undefined && !last.reopened) return endedStatus(this.id, stored, last);
-    const view = await this.#ports.views.get(`wf.${this.id}`);
     const shown = view === undefined ? undefined : readStatus(view.data);
     const base = shown ?? firstStatus(this.id, stored);
     // A view may be of the round before.
