@@ -1,6 +1,5 @@
 /** A figure without a bar: how a small workflow fares that is submitted behind a huge one. */
-import type { Bar } from "../bar.ts";
-import { openReference } from "../bar.ts";
+import { type Bar, openReference } from "../bar.ts";
 import { Engine } from "../engine.ts";
 import { Place } from "../place.ts";
 import { chainOf, fan, onTask } from "../shapes.ts";

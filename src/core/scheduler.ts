@@ -14,9 +14,9 @@
  *   any final → PENDING, STARTED   the finished workflow is retried or rerun: the next round
  *
  * Outcomes may come in any order and more than once; a retry that is heard of before what its node waits for is let go
- * when that is known too, because only then is it known with what it runs. Control facts must come in the order of the stream, after all
- * facts before them: what was recorded before a cancel counts, what comes later does not. What opens the next round
- * counts only after the terminal record of this one, or that would never be written.
+ * when that is known too, because only then is it known with what it runs. Control facts must come in the order of the
+ * stream, after all facts before them: what was recorded before a cancel counts, what comes later does not. What opens the
+ * next round counts only after the terminal record of this one, or that would never be written.
  */
 import { chanceOf } from "./chance.ts";
 import type { Definition } from "./definition.ts";

@@ -7,7 +7,7 @@ import { agreed } from "./agreement.ts";
 import { CODE, translate } from "./errors.ts";
 import { parseAckAddress, PullIntake } from "./intake.ts";
 import { ifFree } from "./requests.ts";
-import type { Link } from "./link.ts";
+import { isClustered, type Link } from "./link.ts";
 
 /** The header that says how an attempt ended, beside a body that is only the result. */
 export const NOTE_HEADER = "Dyrygent-Outcome";
@@ -115,13 +115,9 @@ export class NatsFacts implements Facts {
 
   /** Where the leader's last one is. A scan may be of a copy that lags behind; of one server it is not. */
   async #lastIn(filter: string): Promise<number> {
-    if (!this.#isReplicated) return 0;
+    if (!isClustered(this.#link.nc)) return 0;
     const query = { last_by_subj: this.#link.names.factPrefix + filter };
     return (await this.#get(`read the last of ${filter}`, query))?.seq ?? 0;
-  }
-
-  get #isReplicated(): boolean {
-    return (this.#link.nc.info as { cluster?: string } | undefined)?.cluster !== undefined;
   }
 
   async recordedFrom(seq: number): Promise<{ workflows: ReadonlySet<string>; next: number }> {

@@ -3,6 +3,7 @@ import type { Msg, NatsConnection } from "@nats-io/nats-core";
 import type { Cancel, Hint, Hints } from "../ports.ts";
 import { translate } from "./errors.ts";
 import { NOTE_HEADER } from "./facts.ts";
+import { isClustered } from "./link.ts";
 import type { Names } from "./names.ts";
 
 export class NatsHints implements Hints {
@@ -18,7 +19,7 @@ export class NatsHints implements Hints {
   }
 
   get spreads(): boolean {
-    return (this.#nc.info as { cluster?: string } | undefined)?.cluster !== undefined;
+    return isClustered(this.#nc);
   }
 
   onFact(filter: string, call: (hint: Hint) => void): Cancel {

@@ -6,6 +6,11 @@ import type { Names } from "./names.ts";
 import type { Patience } from "./patience.ts";
 import type { Requests } from "./requests.ts";
 
+/** Whether the server that this client talks to is one of several. */
+export function isClustered(nc: NatsConnection): boolean {
+  return (nc.info as { cluster?: string } | undefined)?.cluster !== undefined;
+}
+
 export interface Link {
   readonly nc: NatsConnection;
   readonly jsm: JetStreamManager;

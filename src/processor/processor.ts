@@ -531,7 +531,7 @@ export class Processor {
     this.#leavePlace(held);
     void conductor.show().catch(() => {});
     this.#parked.add(held);
-    if (this.#parked.size > this.#options.concurrency) {
+    if (this.#parked.size > this.#keep) {
       this.#letGo(this.#parked.keys().next().value!);
     }
   }

@@ -76,7 +76,7 @@ export class Inputs {
     return { is: "never", error };
   }
 
-  /** All that is recorded of a run, where most of it is taken: a read for each costs ten times as much. */
+  /** All that is recorded of a run, where most of it is taken: one scan instead of a read for each. */
   async #scan(workflow: string, taken: number): Promise<ReadonlyMap<string, Stored> | undefined> {
     const { facts } = this.#ports;
     const head = await facts.readRecorded(definitionKey(workflow));
