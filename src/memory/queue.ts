@@ -47,7 +47,10 @@ interface Taker {
   readonly unbegun: Set<Held>;
   /** Deliveries of limited lanes that it has not answered, also when their leases have run out. */
   readonly inHand: Map<MemoryLane, number>;
-  /** Limited lanes that it gave a message back to: monotonic, until when it leaves them to others. */
+  /**
+   * Limited lanes that it gave a message back to: monotonic, until when it leaves them to others. Others than rated ones only
+   * until it wants more.
+   */
   readonly rests: Map<MemoryLane, number>;
 }
 
@@ -131,6 +134,7 @@ export class MemoryQueue {
     return {
       want: (count) => {
         taker.wanted += count;
+        for (const lane of taker.rests.keys()) if (!lane.isRated) taker.rests.delete(lane);
         this.#handSoon();
       },
       close: () => {
@@ -193,6 +197,7 @@ export class MemoryQueue {
   }
 
   #goOut(message: Message): void {
+    if (message.isOut) return;
     if (message.lane !== undefined) message.lane.out++;
     message.isOut = true;
   }
@@ -219,14 +224,20 @@ export class MemoryQueue {
     message.cancelReturn?.();
     this.#comeIn(message);
     if (this.#messages.get(message.key) === message) this.#messages.delete(message.key);
+    this.#waitNoMore(message);
+  }
+
+  #isWaiting(message: Message): boolean {
+    return this.#waiting.includes(message);
+  }
+
+  #waitNoMore(message: Message): void {
     const at = this.#waiting.indexOf(message);
     if (at !== -1) this.#waiting.splice(at, 1);
   }
 
   #delivery(message: Message, taker: Taker, held: Held | undefined): QueueDelivery {
-    const ifCurrent = (act: () => void) => {
-      if (this.#messages.get(message.key) === message && !this.#waiting.includes(message)) act();
-    };
+    const isCurrent = () => this.#messages.get(message.key) === message;
     let isAnswered = false;
     const settle = () => {
       if (isAnswered) return;
@@ -247,20 +258,25 @@ export class MemoryQueue {
       },
       ack: () => {
         settle();
-        if (this.#messages.get(message.key) === message) this.#forget(message);
+        if (isCurrent()) this.#forget(message);
       },
       giveBack: (delayMs = 0) => {
         const isFirst = !isAnswered;
         settle();
-        ifCurrent(() => {
+        // Its lease may have run out without anybody having got it since: that it is to come later counts all the same.
+        if (isCurrent() && (delayMs > 0 || !this.#isWaiting(message))) {
           message.cancelReturn?.();
+          this.#waitNoMore(message);
+          this.#goOut(message);
           // Until then it counts against its lane's limit: a server counts what is not acknowledged.
           message.cancelReturn = this.#clock.after(delayMs, () => this.#wait(message));
-        });
+        }
         // After the message's own return: the lane's next one must not overtake it.
         if (isFirst && held) this.#rest(taker, held.lane, Math.max(delayMs, REST_MS));
       },
-      extend: () => ifCurrent(() => this.#hold(message)),
+      extend: () => {
+        if (isCurrent() && !this.#isWaiting(message)) this.#hold(message);
+      },
       settle,
     };
   }
@@ -283,7 +299,7 @@ function mayHave(
   if (lane === undefined) return wanted > 0;
   // A message whose lease has run out counts for whoever still has it: others may have it, but not the same one twice.
   if (Math.max(lane.out, inHand.get(lane) ?? 0) >= lane.most) return false;
-  if ((rests.get(lane) ?? 0) > now && (lane.isRated || wanted <= ahead)) return false;
+  if ((rests.get(lane) ?? 0) > now) return false;
   const waiting = [...unbegun].filter((other) =>
     lane.isRated ? other.lane === lane : isShared(other)
   );

@@ -13,7 +13,7 @@
  *   of them together, which then is the next to begin;
  * - of one lane never more than its limit leaves, and of a rated one only one that has not begun.
  * A message that comes and finds no slot, the worker gives back; its lane then rests here for a moment, so that others get
- * it. A rated lane rests as long as its message was given back for.
+ * it, or until a slot gets free. A rated lane rests as long as its message was given back for.
  *
  * Keys come and go: a limited lane that nobody has used for long is closed here, and opened again when it is used.
  */
@@ -181,6 +181,7 @@ export class Lanes implements Intake {
 
   want(count: number): void {
     this.#wanted += count;
+    for (const lane of this.#lanes.values()) if (lane.is === "shared") lane.restsUntil = 0;
     this.#shareSoon();
   }
 
@@ -255,9 +256,11 @@ export class Lanes implements Intake {
       if (lane.left <= 0) {
         if (lane.asked > 0 || inAdvance >= MOST_IN_ADVANCE) continue;
         inAdvance += this.#ask(lane, Math.min(1, room(lane)));
+      } else if (lane.restsUntil > now) {
+        continue;
       } else if (lane.is === "rated") {
-        if (lane.restsUntil <= now) this.#ask(lane, room(lane));
-      } else if (lane.restsUntil <= now || slots > 0) {
+        this.#ask(lane, room(lane));
+      } else {
         const free = Math.max(slots, 1) - underWay;
         underWay += this.#ask(lane, Math.min(free, room(lane), lane.left - lane.asked));
       }

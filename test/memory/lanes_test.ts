@@ -84,14 +84,18 @@ test("a message that is given back to a rated lane is not overtaken by the next 
   assert.equal(await lane.after(1_100), [1, 1]);
 });
 
-test("who has a free slot is handed again at once what it gave back to a limited lane", async () => {
+test("what was given back to a limited lane is left to others for a moment, or until a slot gets free", async () => {
   const lane = new Lane("c-key");
-  await lane.take();
+  const intake = await lane.take();
   await lane.queue(1, 1);
   await lane.queue(2, 1);
   await lane.after(0);
   lane.taken[0]!.giveBack();
-  assert.equal(await lane.after(10), [1, 1]);
+  assert.equal(await lane.after(900), [1]);
+  assert.equal(await lane.after(200), [1, 1]);
+  lane.taken[1]!.giveBack();
+  intake.want(1);
+  assert.equal(await lane.after(10), [1, 1, 1]);
 });
 
 test("whoever still has a message whose lease has run out gets no more than the limit", async () => {
@@ -101,6 +105,17 @@ test("whoever still has a message whose lease has run out gets no more than the 
   assert.equal(await lane.after(31_000), [1]);
   await lane.take();
   assert.equal(await lane.after(0), [1, 1], "another one may have it");
+});
+
+test("what is given back for later after its lease has run out, and before anybody got it, comes later", async () => {
+  const lane = new Lane("c-key");
+  const intake = await lane.take();
+  await lane.queue(1, 1);
+  assert.equal(await lane.after(31_000), [1]);
+  lane.taken[0]!.giveBack(60_000);
+  intake.want(1);
+  assert.equal(await lane.after(59_000), [1]);
+  assert.equal(await lane.after(2_000), [1, 1]);
 });
 
 test("who has answered gets it again after its lease when the answer got lost", async () => {

@@ -278,6 +278,10 @@ test(
       const ticks = (await subjectsOf(scope)).filter((subject) => subject.includes(".tick."));
       return ticks.length === ids.length - 1 || ticks.join();
     });
+    await eventually("every run has its view", async () => {
+      const views = (await subjectsOf(scope)).filter((subject) => subject.includes("_STATE.wf."));
+      return views.length === ids.length || views.join();
+    });
     // When somebody looked after the views last is of no run.
     const isTidy = (subject: string) => /_STATE\.(?:tidy|orphans)$/.test(subject);
     const distinct = async () =>

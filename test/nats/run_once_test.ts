@@ -89,10 +89,9 @@ test(
   "runOnce without anything due returns soon, and leaves nothing behind",
   tests.scope(async (scope) => {
     const app = await scope.open();
-    const processor = app.processor();
-    const begun = performance.now();
-    assert.equal(await processor.runOnce(), { conducted: 0, finished: 0 });
-    assert.ok(performance.now() - begun < 2_000);
+    // Longer than this suite may take: it does not wait for what could become due.
+    const report = await app.processor().runOnce({ maxDuration: "1h" });
+    assert.equal(report, { conducted: 0, finished: 0 });
   }),
 );
 
@@ -111,9 +110,9 @@ test(
     const begun = performance.now();
     assert.equal(await processor.runOnce({ maxDuration: "400ms" }), { conducted: 1, finished: 0 });
     const tookMs = performance.now() - begun;
-    assert.ok(tookMs >= 390 && tookMs < 2_000, `it took ${tookMs} ms`);
+    assert.ok(tookMs >= 390, `it took ${tookMs} ms`);
     const { counts } = await run.status();
-    assert.ok(counts.SUCCESS > 0 && counts.SUCCESS < 100);
+    assert.ok(counts.SUCCESS > 0 && counts.SUCCESS < 100, JSON.stringify(counts));
     await run.cancel();
     await processor.runOnce();
   }),
