@@ -198,6 +198,8 @@ class Player {
         const seq = from === undefined ? 0 : from.seq + (step.isAfter ? 1 : 0);
         return this.#fact(await ask(facts.next(step.filter, seq)));
       }
+      case "last":
+        return this.#fact(await ask(facts.last(step.filter)));
       case "scan": {
         const found = await ask(facts.scan(step.filter, { bodies: step.bodies }));
         const isInOrder = found.every(({ seq }, i) => i === 0 || seq > found[i - 1]!.seq);

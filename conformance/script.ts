@@ -26,7 +26,7 @@ export type Step =
     readonly isAfter: boolean;
   }
   | { readonly do: "scan"; readonly by: By; readonly filter: string; readonly bodies: boolean }
-  | { readonly do: "keys" | "purge"; readonly by: By; readonly filter: string }
+  | { readonly do: "last" | "keys" | "purge"; readonly by: By; readonly filter: string }
   | {
     readonly do: "publish";
     readonly by: By;
@@ -211,7 +211,8 @@ class Writer {
         ? { do: "next", by, filter, from: key, isAfter }
         : { do: "next", by, filter, isAfter };
     }
-    if (pick < 84) return { do: "scan", by, filter, bodies: this.#rolls.often(50) };
+    if (pick < 76) return { do: "last", by, filter };
+    if (pick < 86) return { do: "scan", by, filter, bodies: this.#rolls.often(50) };
     return { do: pick < 94 || this.#restarts ? "keys" : "purge", by, filter };
   }
 

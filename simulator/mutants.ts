@@ -89,7 +89,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a run that was removed while its log was read is begun anew",
     file: CONDUCTOR,
-    find: "    await this.#stopIfRemoved();\n",
+    find: "    if (log === undefined) await this.#stopIfRemoved();\n",
     replace: "",
     tests: "processor/removed_meanwhile",
   },

@@ -308,6 +308,7 @@ export class SimulatedProcess {
       readRecorded: (key) => this.#ask(`read ${key}`, () => facts.readRecorded(key)),
       next: (filter, seq) =>
         this.#ask(`read the first of ${filter} from ${seq}`, () => facts.next(filter, seq)),
+      last: (filter) => this.#ask(`read the last of ${filter}`, () => facts.last(filter)),
       scan: (filter, options) => this.#ask(`scan ${filter}`, () => facts.scan(filter, options)),
       keys: (filter) => this.#ask(`list ${filter}`, () => facts.keys(filter)),
       recordedFrom: (seq) =>

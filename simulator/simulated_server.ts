@@ -122,6 +122,7 @@ export class SimulatedServer {
     read: (key) => this.#memory.facts.read(key),
     readRecorded: (key) => this.#memory.facts.readRecorded(key),
     next: (filter, seq) => this.#memory.facts.next(filter, seq),
+    last: (filter) => this.#memory.facts.last(filter),
     scan: (filter, options) => this.#memory.facts.scan(filter, options),
     keys: (filter) => this.#memory.facts.keys(filter),
     recordedFrom: (seq) => this.#memory.facts.recordedFrom(seq),

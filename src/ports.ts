@@ -47,6 +47,8 @@ export interface Facts {
   readRecorded(key: string): Promise<Stored | undefined>;
   /** The first fact at or after `seq` whose key matches `filter`. */
   next(filter: string, seq: number): Promise<Stored | undefined>;
+  /** The latest fact whose key matches `filter`; never a stale copy. */
+  last(filter: string): Promise<Stored | undefined>;
   /** Every fact that matches `filter`, in the order of the log. Without bodies unless asked for. */
   scan(filter: string, options?: { bodies?: boolean }): Promise<Stored[]>;
   keys(filter: string): Promise<string[]>;

@@ -7,7 +7,7 @@ import type { EventName } from "../core/event.ts";
 import type { Control, WorkflowState } from "../core/fact.ts";
 import { checkId, quote } from "../core/ids.ts";
 import { exactJson } from "../core/json.ts";
-import { definitionKey, outcomeKey, outcomesOfNode, parseKey } from "../core/keys.ts";
+import { definitionKey, endsOf, outcomeKey, outcomesOfNode, parseKey } from "../core/keys.ts";
 import { noCounts } from "../core/node_state.ts";
 import { wholeDefinition } from "../core/recorded.ts";
 import {
@@ -22,7 +22,7 @@ import { sealJson, withReadablePayload } from "../core/sealing.ts";
 import { Node } from "../core/workflow.ts";
 import type { Ports, Stored } from "../ports.ts";
 import { recordControl } from "../runs/control.ts";
-import { type LastEnd, lastEnd } from "../runs/end.ts";
+import { type LastEnd, lastEnd, type RoundEnd, roundEndIn } from "../runs/end.ts";
 import { removeRun } from "../runs/removal.ts";
 import { fillFrom, lastOutcome, resultOf, successOf } from "../runs/results.ts";
 import { audit, type AuditOptions, type AuditReport } from "./audit.ts";
@@ -82,18 +82,16 @@ export class Run<Out = unknown> {
   async result(node: NodeReference): Promise<unknown>;
   async result(node?: NodeReference): Promise<unknown> {
     if (node !== undefined) return this.#nodeResult(node);
-    const head = await this.#head();
-    const { end } = await this.#waitForEnd();
-    if (end.state !== "SUCCESS") throw await this.#failure(end);
+    const { end, stored } = await this.#waitForEnd();
+    const head = headOrNothing(stored);
+    if (end.state !== "SUCCESS" || head === undefined) throw await this.#failure(end);
     const output = head.output ?? (await this.#definition()).output;
     return await fillFrom(this.#ports, this.id, output) as Out;
   }
 
   /** Resolves when the run has ended, however it ended. */
   async ended(): Promise<RunStatus> {
-    const stored = await this.#ports.facts.read(definitionKey(this.id));
-    if (stored === undefined) throw this.#notFound();
-    const last = await this.#waitForEnd();
+    const { stored, ...last } = await this.#waitForEnd();
     return withReadablePayload(this.#ports.codec, endedStatus(this.id, stored, last));
   }
 
@@ -310,8 +308,27 @@ export class Run<Out = unknown> {
     return await new Run(this.#ports, child).#failure(last.end, below);
   }
 
-  async #waitForEnd(): Promise<LastEnd> {
-    return await waitFor(this.#ports, [`${this.id}.end.*`], () => this.#endSoFar());
+  /** @returns how it ended, and the first record of its definition. */
+  async #waitForEnd(): Promise<RoundEnd & { readonly stored: Stored }> {
+    const { facts } = this.#ports;
+    let stored: Stored | undefined;
+    /** Rounds before it have ended. */
+    let round = 1;
+    const ended = await waitFor(this.#ports, [endsOf(this.id)], async (told) => {
+      const isTold = told === undefined ? undefined : roundEndIn(told);
+      if (stored !== undefined && isTold !== undefined && isTold.round >= round) return isTold;
+      const [last, head] = await Promise.all([
+        lastEnd(facts, this.id),
+        facts.read(definitionKey(this.id)),
+      ]);
+      stored ??= head;
+      if (stored === undefined) throw this.#notFound();
+      if (last?.reopened === false) return last;
+      if (head === undefined) throw this.#notFound();
+      if (last !== undefined) round = last.round + 1;
+      return undefined;
+    });
+    return { ...ended, stored: stored! };
   }
 
   /** Its end, unless it is under way. What was removed will never end: whoever waits for it must not wait for ever. */
@@ -321,15 +338,6 @@ export class Run<Out = unknown> {
     if (last !== undefined) return last.reopened ? undefined : last;
     if (await facts.read(definitionKey(this.id)) === undefined) throw this.#notFound();
     return undefined;
-  }
-
-  async #head(): Promise<Head> {
-    const stored = await this.#ports.facts.read(definitionKey(this.id));
-    if (stored === undefined) throw this.#notFound();
-    const head = headOrNothing(stored);
-    if (head !== undefined) return head;
-    const { end } = await this.#waitForEnd();
-    throw await this.#failure(end);
   }
 
   async #definition(): Promise<Definition> {
@@ -387,7 +395,7 @@ function firstStatus(id: string, stored: Stored): RunStatus {
   };
 }
 
-function endedStatus(id: string, stored: Stored, { end, round }: LastEnd): RunStatus {
+function endedStatus(id: string, stored: Stored, { end, round }: RoundEnd): RunStatus {
   const { state, counts, at } = end;
   return { ...firstStatus(id, stored), state, counts, round, finishedAt: at };
 }

@@ -1,5 +1,5 @@
 /** Waiting for something to be recorded: told by the server, checked again when the telling may have failed. */
-import type { Cancel, Ports } from "../ports.ts";
+import type { Cancel, Hint, Ports } from "../ports.ts";
 
 /** A told fact that never arrived costs at most this. While all is well it costs two reads a minute. */
 const LOOK_AGAIN_MS = 30_000;
@@ -8,31 +8,32 @@ const SPREAD_MS = 100;
 
 /**
  * @param filters facts that make it worth looking.
- * @param look reads; undefined: not yet.
+ * @param look reads; undefined: not yet. It is given what was told since it looked last, if that is one fact.
  */
 export async function waitFor<T>(
   ports: Ports,
   filters: readonly string[],
-  look: () => Promise<T | undefined>,
+  look: (told?: Hint) => Promise<T | undefined>,
 ): Promise<T> {
   const { hints, clock } = ports;
-  let told = false;
+  let told: Hint | "a gap" | undefined;
   let wake = () => {};
-  const tell = () => {
-    told = true;
+  const tell = (what: Hint | "a gap") => {
+    told = what;
     wake();
   };
   const cancels: Cancel[] = [
     ...filters.map((filter) => hints.onFact(filter, tell)),
-    hints.onGap(tell),
+    hints.onGap(() => tell("a gap")),
   ];
   try {
     // Subscribed before the first look, and on one connection: what is recorded in between is told.
     for (let delayMs = hints.spreads ? SPREAD_MS : LOOK_AGAIN_MS;; delayMs = LOOK_AGAIN_MS) {
-      told = false;
-      const found = await look();
+      const latest = told === "a gap" ? undefined : told;
+      told = undefined;
+      const found = await look(latest);
       if (found !== undefined) return found;
-      if (told) continue;
+      if (told !== undefined) continue;
       await new Promise<void>((resolve) => {
         const cancel = clock.after(delayMs, resolve);
         wake = () => {

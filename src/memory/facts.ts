@@ -44,6 +44,13 @@ export class MemoryFacts implements Facts {
     return Promise.resolve(undefined);
   }
 
+  last(filter: string): Promise<Stored | undefined> {
+    const matches = filterOf(filter);
+    let last: Stored | undefined;
+    for (const stored of this.#log.values()) if (matches(stored.key)) last = stored;
+    return Promise.resolve(last);
+  }
+
   scan(filter: string, { bodies = false }: { bodies?: boolean } = {}): Promise<Stored[]> {
     const found = [...this.#log.values()].filter(({ key }) => filterOf(filter)(key));
     return Promise.resolve(

@@ -53,7 +53,11 @@ export class NatsFacts implements Facts {
   }
 
   read(key: string): Promise<Stored | undefined> {
-    return this.#get(`read ${key}`, { last_by_subj: this.#link.names.factPrefix + key });
+    return this.last(key);
+  }
+
+  last(filter: string): Promise<Stored | undefined> {
+    return this.#get(`read ${filter}`, { last_by_subj: this.#link.names.factPrefix + filter });
   }
 
   async readRecorded(key: string): Promise<Stored | undefined> {
@@ -115,9 +119,7 @@ export class NatsFacts implements Facts {
 
   /** Where the leader's last one is. A scan may be of a copy that lags behind; of one server it is not. */
   async #lastIn(filter: string): Promise<number> {
-    if (!isClustered(this.#link.nc)) return 0;
-    const query = { last_by_subj: this.#link.names.factPrefix + filter };
-    return (await this.#get(`read the last of ${filter}`, query))?.seq ?? 0;
+    return isClustered(this.#link.nc) ? (await this.last(filter))?.seq ?? 0 : 0;
   }
 
   async recordedFrom(seq: number): Promise<{ workflows: ReadonlySet<string>; next: number }> {

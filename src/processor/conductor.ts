@@ -32,7 +32,7 @@ import type { Ear } from "./ear.ts";
 import { recordEnd, whyEnded } from "./ending.ts";
 import { Family } from "./family.ts";
 import { InFlight, type Sent } from "./in_flight.ts";
-import { type LoadedFacts, loadFacts } from "./load.ts";
+import { type LoadedFacts, loadFacts, UNTOUCHED } from "./load.ts";
 import { type Outcome, recordOutcome } from "./outcome.ts";
 import { lookAt, overdueFailure, timeoutOf } from "./overdue.ts";
 import { Ready } from "./ready.ts";
@@ -128,9 +128,9 @@ export class Conductor {
     });
   }
 
-  /** @param log what was recorded; absent: somebody may have sent something for this workflow already. */
-  async begin(log?: LoadedFacts): Promise<void> {
-    await this.#takeOver(log);
+  /** @param isUntouched nothing was recorded about this workflow but its definition when that was read. */
+  async begin({ isUntouched }: { isUntouched: boolean }): Promise<void> {
+    await this.#takeOver(isUntouched ? UNTOUCHED : undefined);
     // Not left to this one's next look: its tick may go to another processor each time.
     await this.#ensureChildren();
     // A subscription made this moment may not be known to every server yet.
@@ -147,7 +147,7 @@ export class Conductor {
   async #takeOver(log?: LoadedFacts): Promise<void> {
     const queued = await this.#rebuild(log);
     if (this.#closed || this.#scheduler.paused) return;
-    await this.#stopIfRemoved();
+    if (log === undefined) await this.#stopIfRemoved();
     const at = this.#ports.clock.monotonic();
     for (const { node, attempt, lane } of queued) {
       if (!this.#isToSend(node, attempt)) continue;
@@ -560,7 +560,7 @@ export class Conductor {
 
   /**
    * Reads the whole log of this workflow anew.
-   * @param log as it was read; nothing is in the queue, unless it says that somebody has conducted it.
+   * @param log as it was read with the definition, if nobody has sent anything for this workflow.
    * @returns what was in the queue before, as far as it is to be known.
    */
   async #rebuild(log?: LoadedFacts): Promise<readonly TaskAddress[]> {
@@ -591,14 +591,13 @@ export class Conductor {
     return queued;
   }
 
-  /** While taking over, the queue first and then the log; a log that says that nobody sent anything is enough. */
+  /** While taking over, the queue first and then the log. */
   async #readLog(
     log?: LoadedFacts,
   ): Promise<{ queued: readonly TaskAddress[]; loaded: LoadedFacts }> {
     const { facts, tasks } = this.#ports;
-    if (!this.#isTakingOver) return { queued: [], loaded: await loadFacts(facts, this.workflow) };
-    if (log !== undefined && isUntouched(log)) return { queued: [], loaded: log };
-    const queued = await tasks.list(this.workflow);
+    if (log !== undefined) return { queued: [], loaded: log };
+    const queued = this.#isTakingOver ? await tasks.list(this.workflow) : [];
     return { queued, loaded: await loadFacts(facts, this.workflow) };
   }
 

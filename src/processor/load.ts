@@ -2,7 +2,14 @@
 import type { Definition, Parent } from "../core/definition.ts";
 import { decodeHead, DEFINITION_VERSION, versionOf } from "../core/definition_codec.ts";
 import { type DyrygentError, InvalidWorkflowError } from "../core/errors.ts";
-import { controlKey, controlsOf, definitionKey, endsOf, outcomesOf } from "../core/keys.ts";
+import {
+  controlKey,
+  controlsOf,
+  definitionKey,
+  endsOf,
+  everythingOf,
+  outcomesOf,
+} from "../core/keys.ts";
 import { LogReader, saysMoreInBody, wholeDefinition } from "../core/recorded.ts";
 import { readControl } from "../core/records.ts";
 import type { Fact } from "../core/fact.ts";
@@ -22,7 +29,29 @@ export type LoadedDefinition =
 
 export async function loadDefinition(facts: Facts, workflow: string): Promise<LoadedDefinition> {
   const record = await facts.read(definitionKey(workflow));
-  if (record === undefined) return { is: "missing" };
+  return record === undefined ? { is: "missing" } : definitionIn(facts, workflow, record);
+}
+
+/**
+ * The same of a workflow that nobody has conducted, most likely: one question tells both what it is and that nothing else
+ * is recorded about it.
+ */
+export async function loadNew(
+  facts: Facts,
+  workflow: string,
+): Promise<{ readonly loaded: LoadedDefinition; readonly isUntouched: boolean }> {
+  const last = await facts.last(everythingOf(workflow));
+  if (last?.key === definitionKey(workflow)) {
+    return { loaded: await definitionIn(facts, workflow, last), isUntouched: true };
+  }
+  return { loaded: await loadDefinition(facts, workflow), isUntouched: false };
+}
+
+async function definitionIn(
+  facts: Facts,
+  workflow: string,
+  record: Stored,
+): Promise<LoadedDefinition> {
   const version = versionOf(record.data) ?? 0;
   if (version > DEFINITION_VERSION) return { is: "newer", version };
   const submittedAt = record.at;
@@ -57,9 +86,12 @@ export interface LoadedFacts {
   readonly latest: string | undefined;
 }
 
+/** What is recorded of a workflow that is new. */
+export const UNTOUCHED: LoadedFacts = { facts: [], controls: 0, outcomes: 0, latest: undefined };
+
 /** All outcomes and control facts. */
 export async function loadFacts(facts: Facts, workflow: string): Promise<LoadedFacts> {
-  // Most workflows are new: two small questions instead of two scans.
+  // Many have no control facts: two small questions instead of two scans.
   const [firstOutcome, firstControl] = await Promise.all([
     facts.next(outcomesOf(workflow), 0),
     facts.next(controlsOf(workflow), 0),

@@ -19,7 +19,7 @@ import { atMost, sleep } from "../runs/time.ts";
 import { Conductor } from "./conductor.ts";
 import { Ear } from "./ear.ts";
 import { Hooks, type ProcessorEvents } from "./hooks.ts";
-import { loadDefinition, type LoadedDefinition, loadFacts } from "./load.ts";
+import { loadDefinition, type LoadedDefinition, loadNew } from "./load.ts";
 import { type CheckedOptions, checkOptions, type ProcessorOptions } from "./options.ts";
 import { Recurrences } from "./recurring.ts";
 import { Sweeper, type Swept } from "./sweeper.ts";
@@ -339,10 +339,9 @@ export class Processor {
     let ear: Ear | undefined;
     try {
       ear = new Ear(hints, workflow);
-      const [loaded, log] = await Promise.all([
-        loadDefinition(facts, workflow),
-        fresh ? loadFacts(facts, workflow) : undefined,
-      ]);
+      const { loaded, isUntouched } = fresh
+        ? await loadNew(facts, workflow)
+        : { loaded: await loadDefinition(facts, workflow), isUntouched: false };
       if (this.#held.get(workflow) !== held) return ear.close();
       if (loaded.is !== "definition") {
         ear.close();
@@ -357,7 +356,7 @@ export class Processor {
       held.conductor = conductor;
       held.stopListening?.();
       held.stopListening = undefined;
-      await conductor.begin(log);
+      await conductor.begin({ isUntouched });
       if (this.#held.get(workflow) === held) {
         this.#hooks.call("activeTick", () => [conductor.status()]);
       }

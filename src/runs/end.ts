@@ -1,12 +1,16 @@
 /** How a run ended, as far as the log says: its last terminal record, and whether something opened the next round after it. */
-import { controlsOf, endKey } from "../core/keys.ts";
+import { controlsOf, endsOf, parseKey } from "../core/keys.ts";
 import { noCounts } from "../core/node_state.ts";
 import { type EndRecord, readControl, readEnd } from "../core/records.ts";
-import type { Facts, Stored } from "../ports.ts";
+import type { Recorded } from "../core/recorded.ts";
+import type { Facts } from "../ports.ts";
 
-export interface LastEnd {
+export interface RoundEnd {
   readonly end: EndRecord;
   readonly round: number;
+}
+
+export interface LastEnd extends RoundEnd {
   /** Its place in the log. */
   readonly seq: number;
   /** A retry or a rerun was recorded after it: the run goes on. */
@@ -15,18 +19,21 @@ export interface LastEnd {
 
 /** The latest round's end; undefined while the first one is under way. */
 export async function lastEnd(facts: Facts, workflow: string): Promise<LastEnd | undefined> {
-  let last = await facts.read(endKey(workflow, 1));
-  for (let round = 1; last !== undefined; round++) {
-    const { seq, at, data }: Stored = last;
-    const end = readEnd(data) ?? unreadableEnd(at);
-    const [next, reopened] = await Promise.all([
-      facts.read(endKey(workflow, round + 1)),
-      isReopenedAfter(facts, workflow, seq, end.state),
-    ]);
-    if (next === undefined) return { end, round, seq, reopened };
-    last = next;
-  }
-  return undefined;
+  const last = await facts.last(endsOf(workflow));
+  const key = last === undefined ? undefined : parseKey(last.key);
+  if (last === undefined || key?.is !== "end") return undefined;
+  const { seq, at, data } = last;
+  const end = readEnd(data) ?? unreadableEnd(at);
+  const reopened = await isReopenedAfter(facts, workflow, seq, end.state);
+  return { end, round: key.round, seq, reopened };
+}
+
+/** What a terminal record says; undefined when it is none, or cannot be read. */
+export function roundEndIn({ key, data }: Recorded): RoundEnd | undefined {
+  const parsed = parseKey(key);
+  if (parsed?.is !== "end") return undefined;
+  const end = readEnd(data);
+  return end === undefined ? undefined : { end, round: parsed.round };
 }
 
 /** Whether the first control fact after `seq` that matters opens another round of a run that ended as `state`. */
