@@ -2,7 +2,13 @@
 import type { Definition } from "./definition.ts";
 import { chunkName, decodeDefinition, decodeHead } from "./definition_codec.ts";
 import { definitionKey, parseKey } from "./keys.ts";
-import { readControl, readExpansion, readFailure, readOutcomeNote } from "./records.ts";
+import {
+  type OutcomeNote,
+  readControl,
+  readExpansion,
+  readFailure,
+  readOutcomeNote,
+} from "./records.ts";
 import type { Fact } from "./fact.ts";
 
 /** Records of a definition that are read at once. */
@@ -15,11 +21,16 @@ export interface Recorded {
   readonly data: Uint8Array;
 }
 
-/** What a record says; undefined when it cannot be understood: it is left alone and changes nothing. */
-export function factOf({ key, note, data }: Recorded): Fact | undefined {
+/**
+ * What a record says; undefined when it cannot be understood: it is left alone and changes nothing.
+ * @param read its note, for whoever has read that already.
+ */
+export function factOf(
+  { key, note, data }: Recorded,
+  read: OutcomeNote | undefined = readOutcomeNote(note),
+): Fact | undefined {
   const parsed = parseKey(key);
   if (parsed?.is === "outcome") {
-    const read = readOutcomeNote(note);
     if (read === undefined) return undefined;
     const { node, attempt } = parsed;
     const at = read.endedAt;

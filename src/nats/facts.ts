@@ -6,11 +6,9 @@ import type { Facts, Stored } from "../ports.ts";
 import { agreed } from "./agreement.ts";
 import { CODE, translate } from "./errors.ts";
 import { parseAckAddress, PullIntake } from "./intake.ts";
+import { noteInHeaders, noteLine, noteOf } from "./note.ts";
 import { ifFree } from "./requests.ts";
 import { isClustered, type Link } from "./link.ts";
-
-/** The header that says how an attempt ended, beside a body that is only the result. */
-export const NOTE_HEADER = "Dyrygent-Outcome";
 
 /** What the leader says when it is asked for a message. */
 export interface StoredReply {
@@ -36,20 +34,17 @@ export class NatsFacts implements Facts {
     this.#link = link;
   }
 
-  async create(key: string, data: Uint8Array, note?: string): Promise<"created" | "exists"> {
+  create(key: string, data: Uint8Array, note?: string): Promise<"created" | "exists"> {
     const { requests, patience, names } = this.#link;
-    const subject = names.factPrefix + key;
     const what = note === undefined ? "record a fact" : "record an outcome";
-    const headers = note === undefined ? undefined : ifFree(`${NOTE_HEADER}: ${note}\r\n`);
-    const answer = await requests.publishOnce(what, subject, data, headers);
-    if (answer === "created") return answer;
-    return await agreed<"created" | "exists">(patience, what, {
-      read: async () => await this.read(key) === undefined ? undefined : "exists",
-      write: async () => {
-        const answer = await requests.publishOnce(what, subject, data, headers);
-        return answer === "created" ? answer : undefined;
-      },
-    });
+    const headers = note === undefined ? undefined : ifFree(noteLine(note));
+    const write = () => requests.publishOnce(what, names.factPrefix + key, data, headers);
+    return write().then((answer) =>
+      answer === "created" ? answer : agreed<"created" | "exists">(patience, what, {
+        read: async () => await this.read(key) === undefined ? undefined : "exists",
+        write: async () => await write() === "created" ? "created" : undefined,
+      })
+    );
   }
 
   read(key: string): Promise<Stored | undefined> {
@@ -75,7 +70,7 @@ export class NatsFacts implements Facts {
       key,
       seq: Number(msg.headers!.get("Nats-Sequence")),
       at: Date.parse(msg.headers!.get("Nats-Time-Stamp")),
-      ...noteOf(msg.headers?.get(NOTE_HEADER)),
+      ...noteOf(msg),
       data: msg.data,
     };
   }
@@ -101,7 +96,7 @@ export class NatsFacts implements Facts {
       key: message.subject.slice(this.#link.names.factPrefix.length),
       seq: message.seq,
       at: Date.parse(message.time),
-      ...noteOf(message.hdrs === undefined ? undefined : noteInHeaders(atob(message.hdrs))),
+      ...noteInHeaders(message.hdrs === undefined ? undefined : atob(message.hdrs)),
       data: fromBase64(message.data ?? ""),
     };
   }
@@ -186,7 +181,7 @@ export class NatsFacts implements Facts {
           key: msg.subject.slice(this.#link.names.factPrefix.length),
           seq,
           at: Number(sentNs.slice(0, -6)),
-          ...noteOf(msg.headers?.get(NOTE_HEADER)),
+          ...noteOf(msg),
           data: msg.data,
         });
         taken++;
@@ -236,12 +231,4 @@ export class NatsFacts implements Facts {
       () => this.#link.jsm.streams.purge(factsStream, what as PurgeOpts),
     );
   }
-}
-
-function noteOf(note: string | undefined): { note?: string } {
-  return note === undefined || note === "" ? {} : { note };
-}
-
-function noteInHeaders(text: string): string | undefined {
-  return new RegExp(`^${NOTE_HEADER}: *(.*)$`, "m").exec(text)?.[1]?.trim();
 }

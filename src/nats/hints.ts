@@ -2,9 +2,9 @@
 import type { Msg, NatsConnection } from "@nats-io/nats-core";
 import type { Cancel, Hint, Hints } from "../ports.ts";
 import { translate } from "./errors.ts";
-import { NOTE_HEADER } from "./facts.ts";
 import { isClustered } from "./link.ts";
 import type { Names } from "./names.ts";
+import { noteOf } from "./note.ts";
 
 export class NatsHints implements Hints {
   readonly #nc: NatsConnection;
@@ -25,11 +25,7 @@ export class NatsHints implements Hints {
   onFact(filter: string, call: (hint: Hint) => void): Cancel {
     const { hintPrefix } = this.#names;
     return this.#on(hintPrefix + filter, (msg) => {
-      const note = msg.headers?.get(NOTE_HEADER);
-      const key = msg.subject.slice(hintPrefix.length);
-      call(
-        note === undefined || note === "" ? { key, data: msg.data } : { key, note, data: msg.data },
-      );
+      call({ key: msg.subject.slice(hintPrefix.length), ...noteOf(msg), data: msg.data });
     });
   }
 

@@ -375,14 +375,15 @@ export class Conductor {
       this.#heard.push(hint);
       return;
     }
-    const fact = factOf(hint);
+    const note = readOutcomeNote(hint.note);
+    const fact = factOf(hint, note);
     if (fact === undefined || (fact.is === "control" && this.#knowsControl(hint.key))) return;
     this.#events.onActivity();
     if (this.#closed) return;
     this.#latest = hint.key;
     // What was recorded before a control fact counts, what came later does not: only the log knows the order.
     if (fact.is === "control") this.#follow(this.#refresh());
-    else this.#onNodeFact(fact, hint);
+    else this.#onNodeFact(fact, note, hint.data);
   }
 
   #knowsControl(key: string): boolean {
@@ -390,13 +391,15 @@ export class Conductor {
     return parsed?.is === "control" && parsed.n <= this.#controls;
   }
 
-  #onNodeFact(fact: Exclude<Fact, { is: "control" }>, { note, data }: Hint): void {
+  #onNodeFact(
+    fact: Exclude<Fact, { is: "control" }>,
+    note: OutcomeNote | undefined,
+    data: Uint8Array,
+  ): void {
     const { node, attempt } = fact;
     const sent = this.#inFlight.take(node, attempt);
-    if (sent !== undefined) this.#noteWait(node, sent, readOutcomeNote(note));
-    if (fact.is === "succeeded" && readOutcomeNote(note)?.elsewhere === undefined) {
-      this.#messages.keep(node, data);
-    }
+    if (sent !== undefined) this.#noteWait(node, sent, note);
+    if (fact.is === "succeeded" && note?.elsewhere === undefined) this.#messages.keep(node, data);
     const isAhead = this.#scheduler.isHeld(node);
     this.#do(this.#scheduler.apply(fact));
     // The log has, in order, what was not heard.

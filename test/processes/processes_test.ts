@@ -4,7 +4,8 @@ import { type Dyrygent, group, InvalidOptionError, task, UnavailableError } from
 import { type Processes, startProcesses } from "nats-dyrygent/processes";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { rejection, type Scope, TestServer } from "../nats/server.ts";
+import { startChild } from "../nats/child.ts";
+import { eventually, rejection, type Scope, TestServer } from "../nats/server.ts";
 
 const tests = new TestServer();
 test.after(() => tests.stop());
@@ -16,6 +17,16 @@ const whoami = task("whoami", (_ms: number) => 0);
 async function whoWorks(app: Dyrygent): Promise<Set<number>> {
   const run = await app.submit(group(Array.from({ length: 12 }, () => whoami.s(30))));
   return new Set(await run.result());
+}
+
+/** A machine that is busy may leave all to one of them for a while. */
+async function allWork(app: Dyrygent, pids: readonly number[]): Promise<void> {
+  const seen = new Set<number>();
+  await eventually("all of them have worked", async () => {
+    for (const pid of await whoWorks(app)) seen.add(pid);
+    return pids.every((pid) => seen.has(pid)) || [...seen].join();
+  });
+  assert.equal([...seen].sort(), [...pids].sort());
 }
 
 function isAlive(pid: number): boolean {
@@ -46,7 +57,7 @@ test(
     const args = [scope.server.url, scope.namespace];
     const processes = await startProcesses(script, { count: 2, args });
     const { pids } = processes;
-    assert.equal([...await whoWorks(app)].sort(), [...pids].sort());
+    await allWork(app, pids);
     await processes.stop();
     assert.equal(pids.map(isAlive), [false, false]);
     assert.equal(processes.pids, []);
@@ -76,6 +87,21 @@ async function secondBeside(processes: Processes, victim: number, other: number)
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
+
+test(
+  "those whose starter was killed end by themselves",
+  tests.scope(async (scope) => {
+    const app = await conducted(scope);
+    await using starter = startChild("../processes/starter_process.ts", [
+      scope.server.url,
+      scope.namespace,
+    ]);
+    const pids = (await starter.said("started ")).split(" ").slice(1).map(Number);
+    await allWork(app, pids);
+    await starter.kill();
+    await eventually("they are gone", () => !pids.some(isAlive));
+  }),
+);
 
 test("one that ends before it serves is said, and none is left", async () => {
   const { ended, onExit } = exits();
