@@ -26,6 +26,7 @@ export class SmallDisk implements AsyncDisposable {
 
   private constructor(scratch: string, holder: ChildProcess | undefined, serverProgram: string) {
     this.#scratch = scratch;
+    process.once("exit", this.#discard);
     this.folder = join(scratch, "disk");
     this.#holder = holder;
     this.serverProgram = serverProgram;
@@ -33,7 +34,6 @@ export class SmallDisk implements AsyncDisposable {
 
   static async make(bytes: number): Promise<SmallDisk> {
     const scratch = mkdtempSync(join(tmpdir(), "chaos-disk-"));
-    process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
     const folder = join(scratch, "disk");
     mkdirSync(folder);
     const { path: binary } = await findNatsServer({ version: process.env["NATS_SERVER_VERSION"] });
@@ -75,8 +75,11 @@ export class SmallDisk implements AsyncDisposable {
       this.#holder.stdin!.end();
       await ended;
     }
-    await rm(this.#scratch, { recursive: true, force: true });
+    process.off("exit", this.#discard);
+    this.#discard();
   }
+
+  readonly #discard = (): void => rmSync(this.#scratch, { recursive: true, force: true });
 }
 
 async function hold(bytes: number, folder: string): Promise<ChildProcess | undefined> {
