@@ -24,6 +24,7 @@ import { growth } from "./bars/growth.ts";
 import { layered } from "./bars/layered.ts";
 import { onDeno } from "./bars/on_deno.ts";
 import { parked } from "./bars/parked.ts";
+import { pressure } from "./bars/pressure.ts";
 import { processors } from "./bars/processors.ts";
 import { takeOvers } from "./bars/take_over.ts";
 import { typeCheck } from "./bars/type_check.ts";
@@ -42,6 +43,7 @@ const BARS: readonly Bar[] = [
   chord,
   growth,
   parked,
+  pressure,
   processors,
   takeOvers,
   fanSynced,

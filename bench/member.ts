@@ -14,7 +14,12 @@ import { Parked, type ParkedFigures } from "./parked_processor.ts";
 export const SLOTS = { concurrency: 500, prefetch: 500 } satisfies Partial<WorkerOptions>;
 
 export type Role =
-  | { readonly is: "worker"; readonly namespace: string }
+  | {
+    readonly is: "worker";
+    readonly namespace: string;
+    /** @default {@link SLOTS} */
+    readonly slots?: Pick<WorkerOptions, "concurrency" | "prefetch">;
+  }
   | { readonly is: "processor"; readonly namespace: string; readonly options?: ProcessorOptions }
   | { readonly is: "parked processor"; readonly namespace: string }
   | { readonly is: "reference worker"; readonly name: string };
@@ -100,7 +105,7 @@ export async function beMember(order: string): Promise<void> {
       break;
     case "worker": {
       const app = await Dyrygent.open(nc, { namespace: role.namespace, replicas });
-      await app.worker({ tasks, ...SLOTS }).start();
+      await app.worker({ tasks, ...role.slots ?? SLOTS }).start();
       break;
     }
     case "processor": {
