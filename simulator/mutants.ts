@@ -110,10 +110,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "whoever takes over reads the log before the queue",
     file: CONDUCTOR,
-    find: "    const queued = await tasks.list(this.workflow);\n" +
+    find: "    const queued = this.#isTakingOver ? await tasks.list(this.workflow) : [];\n" +
       "    return { queued, loaded: await loadFacts(facts, this.workflow) };\n",
     replace: "    const loaded = await loadFacts(facts, this.workflow);\n" +
-      "    return { queued: await tasks.list(this.workflow), loaded };\n",
+      "    return { queued: this.#isTakingOver ? await tasks.list(this.workflow) : [], loaded };\n",
     tests: "processor/takeover",
   },
   {
@@ -138,9 +138,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the server is out of reach, so the definition counts as gone",
     file: PROCESSOR,
-    find: "        loadDefinition(facts, workflow),\n",
-    replace:
-      '        loadDefinition(facts, workflow).catch((): LoadedDefinition => ({ is: "missing" })),\n',
+    find: "        ? await loadNew(facts, workflow)\n",
+    replace: "        ? await loadNew(facts, workflow).catch(() => " +
+      '({ loaded: { is: "missing" } as LoadedDefinition, isUntouched: false }))\n',
   },
   {
     name: "the tick of a workflow that another processor has is acknowledged",

@@ -312,11 +312,11 @@ export class Run<Out = unknown> {
   async #waitForEnd(): Promise<RoundEnd & { readonly stored: Stored }> {
     const { facts } = this.#ports;
     let stored: Stored | undefined;
-    /** Rounds before it have ended. */
+    /** The one that is under way. */
     let round = 1;
     const ended = await waitFor(this.#ports, [endsOf(this.id)], async (told) => {
       const isTold = told === undefined ? undefined : roundEndIn(told);
-      if (stored !== undefined && isTold !== undefined && isTold.round >= round) return isTold;
+      if (stored !== undefined && isTold?.round === round) return isTold;
       const [last, head] = await Promise.all([
         lastEnd(facts, this.id),
         facts.read(definitionKey(this.id)),

@@ -93,8 +93,7 @@ export class Conductor {
   readonly #ear: Ear;
   #closed = false;
   #state: WorkflowState = "INITIAL";
-  /** Monotonic. Whoever submitted it, or conducted it before, has shown it last. */
-  #viewedAt: number;
+  #viewedAt = -Infinity;
   /** Writes under way: not before their end is the workflow quiet. */
   #doing = 0;
   /** The round whose end is being recorded. */
@@ -112,7 +111,6 @@ export class Conductor {
     this.#ports = ports;
     this.workflow = workflow;
     this.#ear = ear;
-    this.#viewedAt = ports.clock.monotonic();
     this.definition = definition;
     this.submittedAt = submittedAt;
     this.#window = new Window(Math.min(options.window, definition.maxParallel ?? Infinity));

@@ -1,9 +1,9 @@
 /** How a run ended, as far as the log says: its last terminal record, and whether something opened the next round after it. */
-import { controlsOf, endsOf, parseKey } from "../core/keys.ts";
+import { controlsOf, endKey, endsOf, parseKey } from "../core/keys.ts";
 import { noCounts } from "../core/node_state.ts";
 import { type EndRecord, readControl, readEnd } from "../core/records.ts";
 import type { Recorded } from "../core/recorded.ts";
-import type { Facts } from "../ports.ts";
+import type { Facts, Stored } from "../ports.ts";
 
 export interface RoundEnd {
   readonly end: EndRecord;
@@ -19,13 +19,31 @@ export interface LastEnd extends RoundEnd {
 
 /** The latest round's end; undefined while the first one is under way. */
 export async function lastEnd(facts: Facts, workflow: string): Promise<LastEnd | undefined> {
-  const last = await facts.last(endsOf(workflow));
-  const key = last === undefined ? undefined : parseKey(last.key);
-  if (last === undefined || key?.is !== "end") return undefined;
-  const { seq, at, data } = last;
+  const last = await lastRecord(facts, workflow);
+  if (last === undefined) return undefined;
+  const { round, stored: { seq, at, data } } = last;
   const end = readEnd(data) ?? unreadableEnd(at);
   const reopened = await isReopenedAfter(facts, workflow, seq, end.state);
-  return { end, round: key.round, seq, reopened };
+  return { end, round, seq, reopened };
+}
+
+interface RoundRecord {
+  readonly round: number;
+  readonly stored: Stored;
+}
+
+async function lastRecord(facts: Facts, workflow: string): Promise<RoundRecord | undefined> {
+  const stored = await facts.last(endsOf(workflow));
+  if (stored === undefined) return undefined;
+  const key = parseKey(stored.key);
+  if (key?.is === "end" && key.round === 1) return { round: 1, stored };
+  // Rounds follow each other: a number that somebody else made up is the end of none.
+  let last: RoundRecord | undefined;
+  for (let round = 1;; round++) {
+    const next = await facts.read(endKey(workflow, round));
+    if (next === undefined) return last;
+    last = { round, stored: next };
+  }
 }
 
 /** What a terminal record says; undefined when it is none, or cannot be read. */

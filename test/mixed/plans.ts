@@ -143,8 +143,17 @@ export function anyPlan(seed: number): Plan {
   }));
   if (rolls.often(15)) {
     const ms = rolls.roll(400);
-    buttons.push({ ms, what: "pause", press: (run) => run.pause() });
-    buttons.push({ ms: ms + 1 + rolls.roll(2_000), what: "resume", press: (run) => run.resume() });
+    let paused: Promise<unknown> | undefined;
+    buttons.push({ ms, what: "pause", press: (run) => paused = run.pause() });
+    buttons.push({
+      ms: ms + 1 + rolls.roll(2_000),
+      what: "resume",
+      press: async (run) => {
+        // A pause that is recorded after it would have no end.
+        await paused;
+        return await run.resume();
+      },
+    });
   }
   if (rolls.often(15)) {
     buttons.push({ ms: rolls.roll(800), what: "cancel", press: (run) => run.cancel("planned") });

@@ -68,7 +68,16 @@ async function everything(scope: Scope): Promise<Message[]> {
   return found;
 }
 
-const subjectsOf = async (scope: Scope) => (await everything(scope)).map(({ subject }) => subject);
+/** The subject of each message, as of one moment: what is replaced meanwhile is there all the time. */
+async function subjectsOf(scope: Scope): Promise<string[]> {
+  const { streams } = await jetstreamManager(await scope.raw);
+  const counts = await Promise.all((await streamsOf(scope)).map(async (stream) => {
+    const { state } = await streams.info(stream, { subjects_filter: ">" });
+    return Object.entries(state.subjects ?? {});
+  }));
+  return counts.flat().flatMap(([subject, count]) => Array<string>(count).fill(subject));
+}
+
 const bucketOf = (scope: Scope) => `${scope.namespace}_RESULTS`;
 
 test(
