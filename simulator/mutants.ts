@@ -191,8 +191,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a client that waits is told by hints alone, and does not look first",
     file: "src/client/wait.ts",
-    find: "      const found = await look();\n",
-    replace: "      const found = delayMs === LOOK_AGAIN_MS && !told ? undefined : await look();\n",
+    find: "      const found = await look(latest);\n",
+    replace: "      const found = latest === undefined ? undefined : await look(latest);\n",
   },
   {
     name: "who waits for a run that was removed waits for ever",
