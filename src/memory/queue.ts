@@ -210,7 +210,9 @@ export class MemoryQueue {
     this.#handSoon();
   }
 
-  #rest({ rests }: Taker, lane: MemoryLane, restMs: number): void {
+  /** @param leastMs also when that is longer than is usual. */
+  #rest({ rests }: Taker, lane: MemoryLane, leastMs: number): void {
+    const restMs = Math.max(leastMs, REST_MS);
     rests.set(lane, this.#clock.monotonic() + restMs);
     this.#clock.after(restMs, () => this.#handSoon());
   }
@@ -271,8 +273,8 @@ export class MemoryQueue {
           // Until then it counts against its lane's limit: a server counts what is not acknowledged.
           message.cancelReturn = this.#clock.after(delayMs, () => this.#wait(message));
         }
-        // After the message's own return: the lane's next one must not overtake it.
-        if (isFirst && held) this.#rest(taker, held.lane, Math.max(delayMs, REST_MS));
+        // After the message's own return: a rated lane's next one must not overtake it.
+        if (isFirst && held) this.#rest(taker, held.lane, held.lane.isRated ? delayMs : 0);
       },
       extend: () => {
         if (isCurrent() && !this.#isWaiting(message)) this.#hold(message);

@@ -410,7 +410,7 @@ export class Lanes implements Intake {
     const { names, onTask } = this.#options;
     const task = new LimitedDelivery(this.#nc, names, msg, lane, (change, delayMs) => {
       if (change === "begun") this.#wanted--;
-      if (change === "returned") this.#rest(lane, Math.max(delayMs, REST_MS));
+      if (change === "returned") this.#rest(lane, lane.is === "rated" ? delayMs : 0);
       this.#shareSoon();
     });
     lane.asked--;
@@ -418,8 +418,9 @@ export class Lanes implements Intake {
     onTask(task);
   }
 
-  /** It has at least the message that was given back. */
-  #rest(lane: LimitedLane, restMs: number): void {
+  /** It has at least the message that was given back. @param leastMs also when that is longer than is usual. */
+  #rest(lane: LimitedLane, leastMs: number): void {
+    const restMs = Math.max(leastMs, REST_MS);
     lane.left = Math.max(1, lane.left);
     lane.restsUntil = this.#clock.monotonic() + restMs;
     this.#clock.after(restMs, () => this.#shareSoon());
