@@ -177,7 +177,7 @@ class Schedule {
   /** After the end: the whole log, and what is left. */
   async #judge(): Promise<void> {
     const isFaultless = this.#faults.injected.length === 0;
-    const { repeats, wasCut } = this.#witness;
+    const { repeats, handOverRepeats, wasCut } = this.#witness;
     if (repeats > 0 && isFaultless) {
       this.#broken.push(`S10: ${repeats} attempts ran again, and nothing had gone wrong`);
     }
@@ -191,7 +191,8 @@ class Schedule {
       facts.some(({ key }) => key === `${workflow}.def.0`)
     );
     const left = { tasks: 0, ticks: 0 };
-    this.#broken.push(...await audit({ facts, executions, left, crashed: !isFaultless }));
+    const crashed = !isFaultless || handOverRepeats > 0;
+    this.#broken.push(...await audit({ facts, executions, left, crashed }));
   }
 
   /** A process; when it dies, another one takes its place. */

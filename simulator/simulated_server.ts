@@ -23,6 +23,8 @@ export type Done =
   | { readonly is: "recorded"; readonly stored: Stored }
   | { readonly is: "queued"; readonly address: TaskAddress }
   | { readonly is: "task acked"; readonly address: TaskAddress }
+  /** `to`: which of those that take ticks. */
+  | { readonly is: "ticked"; readonly workflow: string; readonly to: number }
   | { readonly is: "tick acked"; readonly workflow: string }
   | { readonly is: "removed"; readonly filter: string }
   | { readonly is: "power cut"; readonly lost: readonly string[] };
@@ -68,6 +70,7 @@ class HandedOut<D extends Delivery> {
 
 export class SimulatedServer {
   readonly #world: VirtualWorld;
+  #tickTakers = 0;
   readonly #memory: Ports;
   readonly #onDone: (done: Done) => void;
   readonly #tasksOut = new HandedOut<TaskDelivery>();
@@ -92,6 +95,11 @@ export class SimulatedServer {
       log: () => {},
       maxRecord,
     });
+  }
+
+  /** Virtual milliseconds. */
+  get now(): number {
+    return this.#world.now;
   }
 
   get maxRecord(): number {
@@ -187,9 +195,11 @@ export class SimulatedServer {
   }
 
   takeTicks(onTick: (tick: TickDelivery) => void): Promise<Intake> {
+    const to = ++this.#tickTakers;
     return this.#memory.ticks.take((tick) => {
       const { workflow } = tick;
       const { deliveries, settle } = this.#ticksOut.took(workflow, tick);
+      this.#onDone({ is: "ticked", workflow, to });
       onTick({
         ...tick,
         deliveries,

@@ -37,6 +37,10 @@ export class Witness {
   /** A power cut took away what was acknowledged: what was decided from it is beyond judgement. */
   #excused = false;
   #repeats = 0;
+  #handOverRepeats = 0;
+  /** Who was given a run's tick last, and when that was another one than before. */
+  readonly #ticked = new Map<string, number>();
+  readonly #handedOverAt = new Map<string, number>();
 
   constructor(server: SimulatedServer, faults: Faults) {
     this.#server = server;
@@ -59,9 +63,14 @@ export class Witness {
     );
   }
 
-  /** Executions of attempts that had been executed before. */
+  /** Executions of attempts that had been executed before, and that no hand-over explains. */
   get repeats(): number {
     return this.#repeats;
+  }
+
+  /** S10: two processors may both send a message while they do not know of each other. */
+  get handOverRepeats(): number {
+    return this.#handOverRepeats;
   }
 
   readonly onDone = (done: Done): void => void this.#seen.push(done);
@@ -85,6 +94,8 @@ export class Witness {
         return await this.#onQueued(seen.address);
       case "task acked":
         return this.#onTaskAcked(seen.address);
+      case "ticked":
+        return this.#onTicked(seen.workflow, seen.to);
       case "tick acked":
         return this.#onTickAcked(seen.workflow);
       case "removed":
@@ -178,6 +189,12 @@ export class Witness {
     this.#say(`S6: ${nameOf(address)} is acknowledged without an outcome`);
   }
 
+  #onTicked(workflow: string, to: number): void {
+    const before = this.#ticked.get(workflow) ?? to;
+    if (before !== to) this.#handedOverAt.set(workflow, this.#server.now);
+    this.#ticked.set(workflow, to);
+  }
+
   /** S7 */
   #onTickAcked(workflow: string): void {
     if (this.#excused) return;
@@ -211,7 +228,11 @@ export class Witness {
     const name = `${workflow}.${node}.${attempt}`;
     const times = (this.#times.get(name) ?? 0) + 1;
     this.#times.set(name, times);
-    if (times > 1) this.#repeats++;
+    if (times > 1) {
+      const handedOverAt = this.#handedOverAt.get(workflow) ?? -Infinity;
+      if (this.#server.now - handedOverAt < JUST_MS) this.#handOverRepeats++;
+      else this.#repeats++;
+    }
     if (this.#excused) return;
     const { watched, definition, removed } = this.#run(workflow);
     if (watched === undefined || definition === undefined) {

@@ -60,10 +60,11 @@ const well: Promise<ReadonlyMap<string, Step>> = (async () => {
 })();
 
 /** What a witness says of these steps. */
-async function saidOf(
+/** What it finds when it is shown these, one after the other. */
+async function witnessOf(
   steps: readonly Step[],
   prepare: (server: SimulatedServer) => Promise<unknown> = () => Promise.resolve(),
-): Promise<string[]> {
+): Promise<Witness> {
   const world = new VirtualWorld();
   const server = new SimulatedServer(world, () => {}, 1_048_576);
   const faults = new Faults({ seed: 1, perMille: 0, without: new Set(), most: 0 });
@@ -74,8 +75,11 @@ async function saidOf(
     else witness.onDone(step);
     await witness.look();
   }
-  return witness.broken;
+  return witness;
 }
+
+const saidOf = async (...shown: Parameters<typeof witnessOf>): Promise<string[]> =>
+  (await witnessOf(...shown)).broken;
 
 /** All steps before this one, and then others. */
 async function until(name: string, ...planted: readonly Step[]): Promise<Step[]> {
@@ -103,6 +107,18 @@ async function names(
 
 test("what goes well is found well", async () => {
   assert.equal(await saidOf([...(await well).values()]), []);
+});
+
+test("S10: what runs again is counted, and apart what a hand-over explains", async () => {
+  const again = await until("record first", began(0));
+  const counted = await witnessOf(again);
+  assert.equal([counted.repeats, counted.handOverRepeats], [1, 0]);
+  const ticked = (to: number): Step => ({ is: "ticked", workflow: "run", to });
+  const [submitted, ...others] = again;
+  const sameAgain = await witnessOf([submitted!, ticked(1), ticked(1), ...others]);
+  assert.equal([sameAgain.repeats, sameAgain.handOverRepeats], [1, 0]);
+  const handedOver = await witnessOf([submitted!, ticked(1), ticked(2), ...others]);
+  assert.equal([handedOver.repeats, handedOver.handOverRepeats], [0, 1]);
 });
 
 test("S1: a task is queued before what it waits for is recorded", async () => {
