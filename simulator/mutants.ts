@@ -181,6 +181,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/processor/sweeper.ts",
     find: "    return await lastEnd(facts, workflow).then((last) => last?.reopened !== false);",
     replace: "    return false;",
+    tests: "processor/sweeper",
   },
   {
     name: "a run that is under way is removed by a sweep",

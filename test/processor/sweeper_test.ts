@@ -35,7 +35,7 @@ test("a sweep asks nothing about each run that is kept", async () => {
   await finishedRuns(ports, 20);
   let asked = 0;
   const { facts } = ports;
-  for (const name of ["next", "read"] as const) {
+  for (const name of ["next", "last", "read"] as const) {
     const ask: (...args: never[]) => unknown = facts[name].bind(facts);
     Object.assign(facts, { [name]: (...args: never[]) => ++asked && ask(...args) });
   }
