@@ -75,6 +75,7 @@ export type { Processor, RunOnceReport } from "./src/processor/processor.ts";
 export type { ProcessorOptions } from "./src/processor/options.ts";
 export type { ProcessorEvents } from "./src/processor/hooks.ts";
 export type { AttemptStatus, ControlAnswer, NodeReference, Run } from "./src/client/run.ts";
+export type { NodeStatus } from "./src/client/nodes.ts";
 export type { AuditOptions, AuditReport } from "./src/client/audit.ts";
 export type { DoctorOptions, DoctorReport } from "./src/client/doctor.ts";
 export type { DoctorCode, DoctorFinding, Severity } from "./src/core/doctor_finding.ts";

@@ -1,10 +1,10 @@
 /**
  * Tries the built package as a stranger would: packs `npm/`, installs the tarball into an empty project, and runs a real
- * workflow from it: from JavaScript on Node, from TypeScript (checked and compiled) on Node, and on Deno.
+ * workflow from it: from JavaScript on Node, from TypeScript (checked and compiled) on Node, on Deno, and with the command.
  *
  *     npm run build && npm run try-package
  */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -37,6 +37,13 @@ console.log(\`result \${result}, locally \${local.result}, \${local.state}\`);
 `;
 const EXPECTED = "result 42, locally 42, SUCCESS";
 
+/** What the command serves and submits. */
+const MODULE = `
+import { chain, task } from "nats-dyrygent";
+export const add = task("add", (a, b) => a + b);
+export default chain(add.s(20, 20), add.s(2));
+`;
+
 const root = process.cwd();
 
 /** @throws {Error} with the command and all it said, when it fails. */
@@ -62,10 +69,31 @@ function expectResult(how: string, output: string): void {
   console.log(`ok  ${how}`);
 }
 
+/** A worker and a processor of the command serve what it submits. */
+function tryCommand(how: string, env: Record<string, string>, ...command: string[]): void {
+  const [program, ...args] = command as [string, ...string[]];
+  const serving = [["processor"], ["worker", "./tasks.js"]].map((words) =>
+    spawn(program, [...args, ...words], {
+      cwd: folder,
+      env: { ...process.env, ...env },
+      stdio: "ignore",
+    })
+  );
+  try {
+    const printed = run(folder, env, program, ...args, "submit", "./tasks.js", "--wait", "--json");
+    const { result } = JSON.parse(printed.trim().split("\n").at(-1)!) as { result: unknown };
+    if (result !== 42) throw new Error(`${how} printed ${printed}`);
+    console.log(`ok  ${how}`);
+  } finally {
+    for (const child of serving) child.kill("SIGKILL");
+  }
+}
+
 const folder = mkdtempSync(join(tmpdir(), "nats-dyrygent-try-"));
 const server = await startNatsServer();
 try {
-  const { version, devDependencies } = JSON.parse(readFileSync("package.json", "utf8"));
+  const { version, ...manifest } = JSON.parse(readFileSync("package.json", "utf8"));
+  const ranges = { ...manifest.dependencies, ...manifest.devDependencies };
   run(join(root, "npm"), {}, "npm", "pack", "--pack-destination", folder);
   const tarball = join(folder, `nats-dyrygent-${version}.tgz`);
   writeFileSync(
@@ -73,7 +101,7 @@ try {
     JSON.stringify({ name: "stranger", private: true, type: "module" }),
   );
   const others = ["@nats-io/transport-node", "typescript", "@types/node"].map((name) =>
-    `${name}@${devDependencies[name]}`
+    `${name}@${ranges[name]}`
   );
   run(folder, {}, "npm", "install", "--no-audit", "--no-fund", tarball, ...others);
   const env = (namespace: string) => ({ NATS_URL: server.url, NAMESPACE: namespace });
@@ -109,6 +137,19 @@ try {
     "typed.ts",
   );
   expectResult("TypeScript on Deno", typed);
+
+  writeFileSync(join(folder, "tasks.js"), MODULE);
+  const served = (namespace: string) => ({
+    NATS_URL: server.url,
+    DYRYGENT_NAMESPACE: namespace,
+  });
+  const main = "node_modules/nats-dyrygent/src/cli/main.js";
+  tryCommand("the command on Node", served("node"), process.execPath, main);
+  const onDeno = [deno, "run", "-A", "--node-modules-dir=manual", main];
+  tryCommand("the command on Deno", served("deno"), process.execPath, ...onDeno);
+  if (!run(folder, {}, "npx", "nats-dyrygent", "--help").includes("submit [module")) {
+    throw new Error("npx nats-dyrygent --help does not help");
+  }
 } finally {
   await server.stop();
   if (process.exitCode === undefined) rmSync(folder, { recursive: true, force: true });

@@ -22,7 +22,18 @@ const mayImport = {
   processor: ["runs", "ports", "core"],
   processes: ["core"], // an entry of its own: edge runtimes have no processes
   front: ["client", "worker", "processor", "processes", "runs", "memory", "nats", "ports", "core"],
-  cli: ["front", "client", "worker", "processor", "runs", "memory", "nats", "ports", "core"],
+  cli: [
+    "front",
+    "client",
+    "worker",
+    "processor",
+    "processes",
+    "runs",
+    "memory",
+    "nats",
+    "ports",
+    "core",
+  ],
 } satisfies Record<string, string[]>;
 
 /** The layers that may know a package by name; for the rest the world is `src/ports.ts`. */

@@ -26,6 +26,7 @@ import { type LastEnd, lastEnd, type RoundEnd, roundEndIn } from "../runs/end.ts
 import { removeRun } from "../runs/removal.ts";
 import { fillFrom, lastOutcome, resultOf, successOf } from "../runs/results.ts";
 import { audit, type AuditOptions, type AuditReport } from "./audit.ts";
+import { nodesOf, type NodeStatus } from "./nodes.ts";
 import { waitFor } from "./wait.ts";
 import { type RunEvent, watch } from "./watch.ts";
 
@@ -195,6 +196,23 @@ export class Run<Out = unknown> {
     if (await facts.read(definitionKey(run)) === undefined) return false;
     const last = await lastEnd(facts, run);
     return last === undefined || last.reopened;
+  }
+
+  /**
+   * How each node stands, in the order of their numbers, joins included; from the log: that an attempt has begun shows only
+   * when it has ended. Reads the whole log: of a run with a million nodes that takes a while.
+   * @throws {NotFoundError}, {UnavailableError}
+   */
+  async nodes(): Promise<NodeStatus[]> {
+    const { facts } = this.#ports;
+    const head = await facts.read(definitionKey(this.id));
+    if (head === undefined) throw this.#notFound();
+    const definition = await wholeDefinition(
+      this.id,
+      head.data,
+      (key) => facts.readRecorded(key),
+    );
+    return await nodesOf(facts, this.id, definition, head.at);
   }
 
   /** What is recorded of a node's attempts, in order: also those of earlier rounds. */

@@ -21,7 +21,7 @@ export const denoWithNetOnly: readonly [string, ...string[]] = deno === undefine
 export interface Child extends AsyncDisposable {
   /** Resolves at the next line it prints that starts with this; rejects when it ends without. */
   said(start: string): Promise<string>;
-  signal(name: "SIGSTOP" | "SIGCONT"): void;
+  signal(name: "SIGSTOP" | "SIGCONT" | "SIGTERM"): void;
   /** SIGKILL, and waits for its end. */
   kill(): Promise<void>;
   /** Resolves to its exit code, or the signal that ended it. */
@@ -85,7 +85,7 @@ class ScriptProcess implements Child {
     return await within(`a child that says "${start}"`, line());
   }
 
-  signal(name: "SIGSTOP" | "SIGCONT"): void {
+  signal(name: "SIGSTOP" | "SIGCONT" | "SIGTERM"): void {
     process.kill(this.#process.pid!, name);
   }
 

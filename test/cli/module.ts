@@ -1,0 +1,23 @@
+/** What a user's module looks like to the command: tasks, workflows, and a function that makes one. */
+import { chain, event, type Signature, task, Workflow } from "nats-dyrygent";
+import process from "node:process";
+
+export const add = task("add", (a: number, b: number) => a + b);
+export const bad = task("bad", (): number => {
+  throw new RangeError("no luck");
+});
+export const whoami = task("whoami", () => process.pid);
+export const elsewhere = task("elsewhere", { queue: "elsewhere" }, () => "done");
+const approval = event<string>("approval");
+
+export const sums = (n: number): ReturnType<typeof chain> => chain(add.s(n, 1), add.s(2));
+export const failing: Signature<never, number> = bad.s() as never;
+
+export const waiting = new Workflow("waiting");
+waiting.call(add, 1, 2).after(waiting.waitFor(approval).named("approval")).named("approved");
+
+export const unserved = new Workflow("unserved");
+unserved.call(elsewhere).named("there");
+unserved.call(add, 1, 1).after(unserved.call(add, 0, 0).named("first")).named("last");
+
+export default sums(40);
