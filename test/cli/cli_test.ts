@@ -10,6 +10,7 @@ import { readContext } from "../../src/cli/context_file.ts";
 import { resolved } from "../../src/cli/connection.ts";
 import { runCommandLine } from "../../src/cli/run.ts";
 import { startChild } from "../nats/child.ts";
+import { add, bad, whoami } from "./module.ts";
 import { eventually, type Scope, TestServer } from "../nats/server.ts";
 
 const tests = new TestServer();
@@ -38,15 +39,14 @@ function sayIn(scope: Scope): Say {
   };
 }
 
-/** With a worker and a processor that the command started. */
+/** With a worker for the module's tasks, and a processor. */
 async function served<T>(scope: Scope, use: (say: Say) => Promise<T>): Promise<T> {
-  const where = ["--server", scope.server.url, "--namespace", scope.namespace];
-  await using worker = startChild(MAIN, ["worker", MODULE, ...where]);
-  await using processor = startChild(MAIN, ["processor", ...where]);
-  await worker.said("worker ");
-  await processor.said("processor ");
+  await scope.running({ tasks: [add, bad, whoami] });
   return await use(sayIn(scope));
 }
+
+/** A cold start on a busy machine. */
+const START_MS = 60_000;
 
 test(
   "submit, wait, and look",
@@ -189,7 +189,7 @@ test(
     const where = ["--server", scope.server.url, "--namespace", scope.namespace];
     const port = 20_000 + process.pid % 20_000;
     await using serving = startChild(MAIN, ["processor", "--health", String(port), ...where]);
-    await serving.said("processor ");
+    await serving.said("processor ", START_MS);
     const status = async (path: string) => {
       const answer = await fetch(`http://127.0.0.1:${port}${path}`);
       await answer.body?.cancel();
@@ -202,7 +202,7 @@ test(
     ]);
     serving.signal("SIGTERM");
     assert.is(await serving.ended, 0);
-  }),
+  }, { within: START_MS + 20_000 }),
 );
 
 test(
@@ -212,11 +212,11 @@ test(
     const app = await scope.open();
     await using serving = startChild(MAIN, ["worker", MODULE, "--processes", "2", ...where]);
     const alive = async () => (await app.workers()).length;
-    await eventually("both are there", async () => await alive() === 2 || await alive());
+    await eventually("both are there", async () => await alive() === 2 || await alive(), START_MS);
     serving.signal("SIGTERM");
     assert.is(await serving.ended, 0);
     assert.is(await alive(), 0);
-  }),
+  }, { within: START_MS + 20_000 }),
 );
 
 test("what makes no sense is said, with what to do, and ends with 2", async () => {

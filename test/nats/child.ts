@@ -20,7 +20,7 @@ export const denoWithNetOnly: readonly [string, ...string[]] = deno === undefine
 
 export interface Child extends AsyncDisposable {
   /** Resolves at the next line it prints that starts with this; rejects when it ends without. */
-  said(start: string): Promise<string>;
+  said(start: string, boundMs?: number): Promise<string>;
   signal(name: "SIGSTOP" | "SIGCONT" | "SIGTERM"): void;
   /** SIGKILL, and waits for its end. */
   kill(): Promise<void>;
@@ -69,7 +69,7 @@ class ScriptProcess implements Child {
     }
   }
 
-  async said(start: string): Promise<string> {
+  async said(start: string, boundMs?: number): Promise<string> {
     const line = async () => {
       for (;;) {
         while (this.#read < this.#lines.length) {
@@ -82,7 +82,7 @@ class ScriptProcess implements Child {
         await new Promise<void>((resolve) => this.#onLine = resolve);
       }
     };
-    return await within(`a child that says "${start}"`, line());
+    return await within(`a child that says "${start}"`, line(), boundMs);
   }
 
   signal(name: "SIGSTOP" | "SIGCONT" | "SIGTERM"): void {
