@@ -160,6 +160,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: CONDUCTOR,
     find: " && this.isQuiet && this.#inFlight.size === 0 &&\n",
     replace: " && this.isQuiet &&\n",
+    tests: "processor/parked",
   },
   {
     name: "a run that grows is named before it is there",

@@ -76,6 +76,19 @@ test("a run whose end is being decided is not put to sleep, however long that ta
   assert.is((await run.status()).state, "ERROR");
 });
 
+test("a run with a message in the queue does not sleep for an hour: what gets lost is sent again", async () => {
+  const engine = new VirtualEngine();
+  await engine.processor();
+  const wf = new Workflow("one");
+  wf.call(task("once", () => 1));
+  const run = await engine.submit(wf);
+  await engine.pass(120_000);
+  await engine.ports.tasks.withdraw("run");
+  await engine.worker([task("once", () => 1)]);
+  await engine.pass(120_000);
+  assert.is((await run.status()).state, "SUCCESS");
+});
+
 test("the ticks of very many come back less often", async () => {
   const engine = new VirtualEngine();
   const { ports } = engine;
