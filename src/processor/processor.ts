@@ -249,7 +249,9 @@ export class Processor {
 
   /** Before others take over. */
   async #showAll(): Promise<void> {
-    const shown = [...this.#held.values()].map((held) => held.conductor?.show().catch(() => {}));
+    const shown = [...this.#held.values()].map((held) =>
+      held.conductor?.show({ now: true }).catch(() => {})
+    );
     await atMost(this.#ports.clock, SHOW_MS, Promise.all(shown));
   }
 
