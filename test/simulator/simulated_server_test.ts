@@ -74,7 +74,7 @@ test("a tick that was replaced is acknowledged in vain", async () => {
   await server.ensureTick("run");
   taken[1]!.ack();
   await settled();
-  assert.equal([done, await server.listTicks()], [["tick acked"], ["run"]]);
+  assert.equal([done.at(-1), await server.listTicks()], ["tick acked", ["run"]]);
 });
 
 test.run();
