@@ -145,8 +145,10 @@ try {
   });
   const main = "node_modules/nats-dyrygent/src/cli/main.js";
   tryCommand("the command on Node", served("node"), process.execPath, main);
-  const onDeno = [deno, "run", "-A", "--node-modules-dir=manual", main];
-  tryCommand("the command on Deno", served("deno"), process.execPath, ...onDeno);
+  // Itself, not what starts it: that would leave it behind when it is killed.
+  const program = resolve(root, "node_modules/deno/deno");
+  const onDeno = ["run", "-A", "--node-modules-dir=manual", main];
+  tryCommand("the command on Deno", served("deno"), program, ...onDeno);
   if (!run(folder, {}, "npx", "nats-dyrygent", "--help").includes("submit [module")) {
     throw new Error("npx nats-dyrygent --help does not help");
   }
