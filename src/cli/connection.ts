@@ -2,7 +2,6 @@
  * A connection as the tools of NATS make it: from flags, else from the environment, else from a context of the `nats`
  * command, else to a server on this machine.
  */
-import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import {
@@ -15,7 +14,7 @@ import {
 import { connect } from "@nats-io/transport-node";
 import { UnavailableError } from "../core/errors.ts";
 import { readContext, type Where } from "./context_file.ts";
-import { UsageError } from "./exit.ts";
+import { fileOf } from "./file.ts";
 
 /** A server that is down is said so soon. */
 const TIMEOUT_MS = 4_000;
@@ -88,12 +87,4 @@ function tls({ tlscert, tlskey, tlsca }: Where): ConnectionOptions {
     ...(tlsca === undefined ? {} : { caFile: tlsca }),
   };
   return Object.keys(files).length === 0 ? {} : { tls: files };
-}
-
-function fileOf(flag: string, path: string): Uint8Array {
-  try {
-    return readFileSync(path.replace(/^~(?=\/)/, homedir()));
-  } catch (error) {
-    throw new UsageError(`--${flag} ${path}: ${(error as Error).message}`);
-  }
 }

@@ -41,6 +41,20 @@ export class Output {
     else show();
   }
 
+  /** Each as JSON on a line of its own, or all as a table; `none` says that there are none. */
+  list<T>(
+    all: readonly T[],
+    { none, head, row }: {
+      none: string;
+      head: readonly string[];
+      row: (one: T) => readonly string[];
+    },
+  ): void {
+    if (this.isJson) { for (const one of all) this.json(one); }
+    else if (all.length === 0) this.line(none);
+    else this.table(head, all.map(row));
+  }
+
   table(head: readonly string[], rows: readonly (readonly string[])[]): void {
     const all = [head, ...rows];
     const widths = head.map((_, i) => Math.max(...all.map((row) => lengthOf(row[i] ?? ""))));

@@ -1,10 +1,10 @@
 /** A run as it goes on: on a terminal a line that is drawn anew, elsewhere a line for each change of what matters. */
-import { systemClock } from "../nats/clock.ts";
 import process from "node:process";
 import type { RunEvent } from "../client/watch.ts";
 import type { Run } from "../client/run.ts";
 import type { WorkflowState } from "../core/fact.ts";
-import type { NodeState } from "../core/node_state.ts";
+import { isFinal, type NodeState } from "../core/node_state.ts";
+import { systemClock } from "../nats/clock.ts";
 import type { Asked } from "./command.ts";
 import { spanText } from "./output.ts";
 
@@ -28,10 +28,8 @@ export class Progress {
     const { counts, submittedAt } = await run.status();
     this.#total = Object.values(counts).reduce((sum, count) => sum + count, 0);
     const isLive = process.stdout.isTTY === true && !output.isJson;
-    let state: WorkflowState = "INITIAL";
     for await (const event of run.watch()) {
       if (output.isJson) output.json(event);
-      if (event.is === "workflow") state = event.state;
       if (event.is === "node") this.#states.set(event.node, event);
       if (isLive) this.#draw(submittedAt);
       else if (!output.isJson) this.#say(event);
@@ -42,7 +40,7 @@ export class Progress {
       const took = (ended.finishedAt ?? systemClock.now()) - submittedAt;
       output.line(`${output.state(ended.state)} after ${spanText(took)}`);
     }
-    return ended.state ?? state;
+    return ended.state;
   }
 
   #say(event: RunEvent): void {
@@ -58,7 +56,7 @@ export class Progress {
     if (now - this.#drawnAt < DRAW_EVERY_MS) return;
     this.#drawnAt = now;
     const all = [...this.#states.values()];
-    const done = all.filter(({ state }) => ENDED.has(state)).length;
+    const done = all.filter(({ state }) => isFinal(state)).length;
     const failed = all.filter(({ state }) => state === "FAILURE");
     const running = all.filter(({ state }) => state === "STARTED");
     const total = Math.max(this.#total, done, 1);
@@ -81,11 +79,3 @@ export class Progress {
     );
   }
 }
-
-const ENDED: ReadonlySet<NodeState> = new Set<NodeState>([
-  "SUCCESS",
-  "FAILURE",
-  "SKIPPED",
-  "UPSTREAM_FAILED",
-  "CANCELLED",
-]);

@@ -1,9 +1,10 @@
 /** Why a node does not run: decided from how its run, its nodes and those who serve it stand. */
-import { systemClock } from "../nats/clock.ts";
 import type { NodeStatus } from "../client/nodes.ts";
 import { NotFoundError } from "../core/errors.ts";
+import { isFinal } from "../core/node_state.ts";
 import type { LiveProcessor, LiveWorker } from "../core/presence.ts";
 import type { RunStatus } from "../core/records.ts";
+import { systemClock } from "../nats/clock.ts";
 import { timeText } from "./output.ts";
 
 export interface Standing {
@@ -57,7 +58,7 @@ function ofTheRun({ status: { state }, processors }: Standing): string[] {
 
 function pending({ label, after, event }: NodeStatus, nodes: readonly NodeStatus[]): string[] {
   const open = after.map(({ node, on }) => ({ ...nodes[node]!, on }))
-    .filter(({ state }) => !FINAL.includes(state));
+    .filter(({ state }) => !isFinal(state));
   if (open.length > 0) {
     const shown = open.slice(0, 10).map(({ label, state, on }) =>
       `${label} (${state}${on === "success" ? "" : `, on ${on}`})`
@@ -67,14 +68,6 @@ function pending({ label, after, event }: NodeStatus, nodes: readonly NodeStatus
   }
   return [event === undefined ? `${label} is about to run` : `${label} waits for event "${event}"`];
 }
-
-const FINAL: readonly NodeStatus["state"][] = [
-  "SUCCESS",
-  "FAILURE",
-  "SKIPPED",
-  "CANCELLED",
-  "UPSTREAM_FAILED",
-];
 
 function scheduled(node: NodeStatus, { workers }: Standing): string[] {
   const { label, task, queue, event, limit, notBefore, attempt } = node;

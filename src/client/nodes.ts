@@ -6,10 +6,11 @@ import { type Definition, labelOf, policyOfNode } from "../core/definition.ts";
 import { EDGE_KINDS, type EdgeKind } from "../core/graph.ts";
 import { everythingOf, parseKey } from "../core/keys.ts";
 import type { NodeState } from "../core/node_state.ts";
-import { LogReader, saysMoreInBody } from "../core/recorded.ts";
+import { LogReader } from "../core/recorded.ts";
 import { parseRecord, readOutcomeNote } from "../core/records.ts";
 import { Scheduler } from "../core/scheduler.ts";
 import type { Facts, Stored } from "../ports.ts";
+import { withBody } from "../runs/bodies.ts";
 
 /** A node of a run. Times are milliseconds since 1970. */
 export interface NodeStatus {
@@ -52,12 +53,7 @@ export async function nodesOf(
   const lastOf = new Map<number, Stored>();
   for (let i = 0; i < recorded.length; i += BODY_BATCH) {
     const batch = recorded.slice(i, i + BODY_BATCH);
-    const whole = await Promise.all(
-      batch.map(async (stored) =>
-        saysMoreInBody(stored) ? await facts.readRecorded(stored.key) ?? stored : stored
-      ),
-    );
-    for (const stored of whole) {
+    for (const stored of await Promise.all(batch.map((stored) => withBody(facts, stored)))) {
       const key = parseKey(stored.key);
       if (key?.is === "outcome") lastOf.set(key.node, stored);
       const fact = reader.take(stored);

@@ -204,15 +204,8 @@ export class Run<Out = unknown> {
    * @throws {NotFoundError}, {UnavailableError}
    */
   async nodes(): Promise<NodeStatus[]> {
-    const { facts } = this.#ports;
-    const head = await facts.read(definitionKey(this.id));
-    if (head === undefined) throw this.#notFound();
-    const definition = await wholeDefinition(
-      this.id,
-      head.data,
-      (key) => facts.readRecorded(key),
-    );
-    return await nodesOf(facts, this.id, definition, head.at);
+    const { definition, submittedAt } = await this.#submitted();
+    return await nodesOf(this.#ports.facts, this.id, definition, submittedAt);
   }
 
   /** What is recorded of a node's attempts, in order: also those of earlier rounds. */
@@ -359,10 +352,18 @@ export class Run<Out = unknown> {
   }
 
   async #definition(): Promise<Definition> {
+    return (await this.#submitted()).definition;
+  }
+
+  async #submitted(): Promise<{ definition: Definition; submittedAt: number }> {
     const { facts } = this.#ports;
     const head = await facts.read(definitionKey(this.id));
     if (head === undefined) throw this.#notFound();
-    return wholeDefinition(this.id, head.data, (key) => facts.readRecorded(key));
+    const read = (key: string) => facts.readRecorded(key);
+    return {
+      definition: await wholeDefinition(this.id, head.data, read),
+      submittedAt: head.at,
+    };
   }
 
   async #numbers(references: NodeReference | readonly NodeReference[]): Promise<number[]> {

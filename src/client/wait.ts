@@ -8,7 +8,7 @@ const SPREAD_MS = 100;
 
 /**
  * @param filters facts that make it worth looking.
- * @param look reads; undefined: not yet. It is given what was told since it looked last, if that is one fact.
+ * @param look reads; undefined: not yet. It is given the fact that was told last since it looked.
  */
 export async function waitFor<T>(
   ports: Ports,

@@ -27,6 +27,11 @@ export const SKIPPED = 8;
 /** An edge of it can never come true though nothing failed: its dependents are not needed either. */
 export const NOT_NEEDED = 9;
 
+/** Nothing of it will change in this round. */
+export function isFinal(state: NodeState): boolean {
+  return STATE_NAMES.indexOf(state) >= SUCCESS;
+}
+
 export const STATE_NAMES: readonly NodeState[] = [
   "PENDING",
   "SCHEDULED",

@@ -10,10 +10,11 @@ import {
   everythingOf,
   outcomesOf,
 } from "../core/keys.ts";
-import { LogReader, saysMoreInBody, wholeDefinition } from "../core/recorded.ts";
+import { LogReader, wholeDefinition } from "../core/recorded.ts";
 import { readControl } from "../core/records.ts";
 import type { Fact } from "../core/fact.ts";
 import type { Facts, Stored } from "../ports.ts";
+import { withBody } from "../runs/bodies.ts";
 
 export type LoadedDefinition =
   | { readonly is: "definition"; readonly definition: Definition; readonly submittedAt: number }
@@ -127,9 +128,4 @@ function lastNumber(workflow: string, controls: readonly Stored[]): number {
 function opensRound({ data }: Stored): boolean {
   const is = readControl(data)?.control.is;
   return is === "retry" || is === "rerun";
-}
-
-/** A scan brings no bodies. */
-async function withBody(facts: Facts, stored: Stored): Promise<Stored> {
-  return saysMoreInBody(stored) ? await facts.readRecorded(stored.key) ?? stored : stored;
 }

@@ -2,12 +2,12 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { readContext } from "../../src/cli/context_file.ts";
 import { resolved } from "../../src/cli/connection.ts";
+import { findFreePorts } from "../../scripts/nats_server.ts";
 import { runCommandLine } from "../../src/cli/run.ts";
 import { startChild } from "../nats/child.ts";
 import { add, bad, whoami } from "./module.ts";
@@ -187,7 +187,7 @@ test(
       /^0 workflows looked after, 0 ended\n$/,
     );
     const where = ["--server", scope.server.url, "--namespace", scope.namespace];
-    const port = 20_000 + process.pid % 20_000;
+    const [port] = await findFreePorts(1);
     await using serving = startChild(MAIN, ["processor", "--health", String(port), ...where]);
     await serving.said("processor ", START_MS);
     const status = async (path: string) => {
@@ -238,6 +238,7 @@ test("what makes no sense is said, with what to do, and ends with 2", async () =
       [["completion", "tcsh"], /bash, zsh or fish/],
       [["ls", "--context", "nowhere"], /There is no context "nowhere"/],
       [["ls", "--creds", "/nowhere"], /--creds \/nowhere: /],
+      [["submit", "--file", "/nowhere"], /--file \/nowhere: /],
     ] as [string[], RegExp][]
   ) {
     const { code, text } = await say(...words);

@@ -1,8 +1,8 @@
 /** Commands that look at runs: they change nothing. */
-import { systemClock } from "../../nats/clock.ts";
 import type { NodeStatus } from "../../client/nodes.ts";
 import type { RunStatus } from "../../core/records.ts";
 import type { WorkflowState } from "../../core/fact.ts";
+import { systemClock } from "../../nats/clock.ts";
 import { type Asked, type Command, countOf, needed, nodeOf, textFlag } from "../command.ts";
 import { EXIT } from "../exit.ts";
 import { dotOf, drawn, mermaidOf } from "../graph.ts";
@@ -56,24 +56,12 @@ const ls: Command = {
     for await (const run of app.list(wanted)) runs.push(run);
     runs.sort((a, b) => b.submittedAt - a.submittedAt);
     const shown = runs.slice(0, limit);
-    if (output.isJson) {
-      for (const run of shown) output.json(run);
-      return EXIT.ok;
-    }
-    if (shown.length === 0) output.line("no runs");
-    else {
-      output.table(
-        ["ID", "WORKFLOW", "STATE", "NODES", "SUBMITTED"],
-        shown.map((run) => [
-          run.id,
-          run.name,
-          output.state(run.state),
-          countsText(run),
-          ageText(run),
-        ]),
-      );
-    }
-    if (runs.length > limit) {
+    output.list(shown, {
+      none: "no runs",
+      head: ["ID", "WORKFLOW", "STATE", "NODES", "SUBMITTED"],
+      row: (run) => [run.id, run.name, output.state(run.state), countsText(run), ageText(run)],
+    });
+    if (runs.length > limit && !output.isJson) {
       output.line(output.faint(`… and ${runs.length - limit} more: --limit, --state, --name`));
     }
     return EXIT.ok;

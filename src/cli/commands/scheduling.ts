@@ -13,21 +13,17 @@ async function list({ output, open }: Asked): Promise<number> {
   const { app } = await open();
   const all: ScheduleStatus[] = [];
   for await (const status of app.schedules()) all.push(status);
-  if (output.isJson) {
-    for (const status of all) output.json(status);
-  } else if (all.length === 0) output.line("no schedules");
-  else {
-    output.table(
-      ["SCHEDULE", "WORKFLOW", "WHEN", "NEXT", "LAST RUN"],
-      all.map((status) => [
-        status.id,
-        status.name,
-        whenText(status),
-        status.paused ? "paused" : status.nextAt === undefined ? "" : timeText(status.nextAt),
-        status.lastRun ?? "",
-      ]),
-    );
-  }
+  output.list(all, {
+    none: "no schedules",
+    head: ["SCHEDULE", "WORKFLOW", "WHEN", "NEXT", "LAST RUN"],
+    row: (status) => [
+      status.id,
+      status.name,
+      whenText(status),
+      status.paused ? "paused" : status.nextAt === undefined ? "" : timeText(status.nextAt),
+      status.lastRun ?? "",
+    ],
+  });
   return EXIT.ok;
 }
 

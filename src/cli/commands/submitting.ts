@@ -2,9 +2,9 @@
 import type { Run } from "../../client/run.ts";
 import { isObject } from "../../core/json.ts";
 import { Workflow } from "../../core/workflow.ts";
-import { readFileSync } from "node:fs";
 import { type Asked, type Command, jsonOf, needed, textFlag } from "../command.ts";
 import { EXIT, UsageError } from "../exit.ts";
+import { fileOf } from "../file.ts";
 import { exportOf, loadModule } from "../module.ts";
 import { Progress } from "../progress.ts";
 import { codeOf } from "./looking.ts";
@@ -21,7 +21,7 @@ const submit: Command = {
     wait: { type: "boolean", short: "w" },
   },
   help: {
-    file: "a workflow as JSON (docs/guide/growing.md); - for standard input",
+    file: "a workflow as JSON (what toJSON() gives); - for standard input",
     args: "JSON list: the export is a function, and is called with these",
     input: "JSON: what the workflow's input() gives",
     id: "the run's id; else a random one",
@@ -49,8 +49,11 @@ async function waitFor(asked: Asked, run: Run): Promise<number> {
   if (!output.isJson) output.line(run.id);
   const state = await new Progress(asked).follow(run);
   if (state === "SUCCESS") {
-    output.give({ id: run.id, result: await run.result() }, () => {});
-    if (!output.isJson) output.line(JSON.stringify(await run.result(), undefined, 2));
+    const result = await run.result();
+    output.give(
+      { id: run.id, result },
+      () => output.line(JSON.stringify(result, undefined, 2)),
+    );
   }
   return codeOf(state);
 }
@@ -60,8 +63,7 @@ type Target = Parameters<import("../../dyrygent.ts").Dyrygent["submit"]>[0];
 async function targetOf(asked: Asked): Promise<Target> {
   const file = textFlag(asked, "file");
   if (file !== undefined) {
-    const text = readFileSync(file === "-" ? 0 : file, "utf8");
-    const json = jsonOf(file, text);
+    const json = jsonOf(file, new TextDecoder().decode(fileOf("file", file)));
     if (!isObject(json)) throw new UsageError(`${file} is no workflow: it is not an object.`);
     return Workflow.fromJSON(json as never);
   }
@@ -74,10 +76,8 @@ async function targetOf(asked: Asked): Promise<Target> {
   }
   const given = args === undefined ? [] : jsonOf("--args", args);
   if (!Array.isArray(given)) throw new UsageError("--args is no JSON list.");
-  const isTask = "s" in exported;
-  return await (isTask
-    ? (exported as unknown as { s: (...args: unknown[]) => Target }).s
-    : exported as (...args: unknown[]) => Target)(...given);
+  const make = "s" in exported ? exported.s : exported;
+  return await (make as (...args: unknown[]) => Target | Promise<Target>)(...given);
 }
 
 export const submitting: readonly Command[] = [submit];

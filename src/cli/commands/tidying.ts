@@ -1,9 +1,9 @@
 /** Commands about what waits and what is left. */
-import { systemClock } from "../../nats/clock.ts";
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { NodeStatus } from "../../client/nodes.ts";
 import { type Duration, durationMs } from "../../core/duration.ts";
 import type { RunStatus } from "../../core/records.ts";
+import { systemClock } from "../../nats/clock.ts";
 import { namesIn, parseLaneConsumer } from "../../nats/names.ts";
 import { type Command, countOf, textFlag } from "../command.ts";
 import { EXIT } from "../exit.ts";
@@ -72,29 +72,20 @@ const dead: Command = {
     const runs: RunStatus[] = [];
     for await (const run of app.list({ state: ["FAILURE", "ERROR"] })) runs.push(run);
     runs.sort((a, b) => b.submittedAt - a.submittedAt);
-    const rows: { run: RunStatus; node: NodeStatus; why: string }[] = [];
+    const rows: (NodeStatus & { of: string; workflow: string; why: string })[] = [];
     for (const run of runs.slice(0, limit)) {
       const failed = (await app.run(run.id).nodes()).filter(({ state }) => state === "FAILURE");
       for (const node of failed) {
         const last = (await app.run(run.id).attempts(node.node)).at(-1);
-        rows.push({ run, node, why: last?.failure?.message ?? "" });
+        const why = last?.failure?.message ?? "";
+        rows.push({ ...node, of: run.id, workflow: run.name, why });
       }
     }
-    if (output.isJson) {
-      for (const { run, node, why } of rows) output.json({ run: run.id, ...node, why });
-    } else if (rows.length === 0) output.line("nothing failed");
-    else {
-      output.table(
-        ["RUN", "WORKFLOW", "NODE", "ATTEMPTS", "WHY"],
-        rows.map(({ run, node, why }) => [
-          run.id,
-          run.name,
-          node.label,
-          String(node.attempt),
-          why,
-        ]),
-      );
-    }
+    output.list(rows, {
+      none: "nothing failed",
+      head: ["RUN", "WORKFLOW", "NODE", "ATTEMPTS", "WHY"],
+      row: ({ of, workflow, label, attempt, why }) => [of, workflow, label, String(attempt), why],
+    });
     return EXIT.ok;
   },
 };
