@@ -11,6 +11,7 @@ import { availableParallelism } from "node:os";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import "./synchronous_digest.ts";
+import "./synchronous_storage.ts";
 import { type Report, runSchedule } from "./schedule.ts";
 import { shrink } from "./shrink.ts";
 import { runSmallScope, SHAPES } from "./small_scope.ts";

@@ -2,7 +2,7 @@
  * Virtual time and everything that is going to happen: events in the order of their moments, one at a time. Nothing
  * happens outside of it, so what a seed did once it does again. Never waits in real time.
  */
-import { setImmediate } from "node:timers";
+import process from "node:process";
 import type { Cancel } from "../src/ports.ts";
 
 interface Event {
@@ -89,9 +89,9 @@ export class VirtualWorld {
   }
 }
 
-/** All promises that can be settled without time are. */
+/** All promises that can be settled without time are: what waits for the next tick comes after the last of them. */
 export function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+  return new Promise((resolve) => process.nextTick(resolve));
 }
 
 function isEarlier(a: Event, b: Event): boolean {

@@ -57,10 +57,16 @@ export class Witness {
 
   /** L1, L4: runs that are there and have no end. After a power cut that is hard to say. */
   get open(): string[] {
-    if (this.#excused) return [];
-    return [...this.#runs].flatMap(([name, { watched }]) =>
-      watched === undefined || watched.audit.hasEnded ? [] : name
-    );
+    return this.runs.filter((name) => this.#isOpen(this.#run(name)));
+  }
+
+  get hasOpen(): boolean {
+    for (const run of this.#runs.values()) if (this.#isOpen(run)) return true;
+    return false;
+  }
+
+  #isOpen({ watched }: Run): boolean {
+    return !this.#excused && watched !== undefined && !watched.audit.hasEnded;
   }
 
   /** Executions of attempts that had been executed before, and that no hand-over explains. */
@@ -78,10 +84,14 @@ export class Witness {
   readonly onBegan = (beginning: Beginning): void =>
     void this.#seen.push({ is: "began", ...beginning });
 
+  /** Something has happened since the last look. */
+  get isBehind(): boolean {
+    return this.#seen.length > 0;
+  }
+
   /** Takes in what has happened since the last look. */
   async look(): Promise<void> {
     const seen = this.#seen;
-    if (seen.length === 0) return;
     this.#seen = [];
     for (const one of seen) await this.#take(one);
   }

@@ -52,7 +52,8 @@ export class MemoryFacts implements Facts {
   }
 
   scan(filter: string, { bodies = false }: { bodies?: boolean } = {}): Promise<Stored[]> {
-    const found = [...this.#log.values()].filter(({ key }) => filterOf(filter)(key));
+    const matches = filterOf(filter);
+    const found = [...this.#log.values()].filter(({ key }) => matches(key));
     return Promise.resolve(
       bodies ? found : found.map((stored) => ({ ...stored, data: new Uint8Array() })),
     );
@@ -70,8 +71,9 @@ export class MemoryFacts implements Facts {
   }
 
   purge(filter: string, before: number = Infinity): Promise<void> {
+    const matches = filterOf(filter);
     for (const { key, seq } of [...this.#log.values()]) {
-      if (seq < before && filterOf(filter)(key)) this.#log.delete(key);
+      if (seq < before && matches(key)) this.#log.delete(key);
     }
     return Promise.resolve();
   }

@@ -2,12 +2,19 @@
 export function filterOf(filter: string): (key: string) => boolean {
   if (!/[*>]/.test(filter)) return (key) => key === filter;
   const wanted = filter.split(".");
+  const isOpen = wanted.at(-1) === ">";
+  if (isOpen) wanted.pop();
   return (key) => {
-    const tokens = key.split(".");
-    for (const [i, want] of wanted.entries()) {
-      if (want === ">") return tokens.length > i;
-      if (i >= tokens.length || (want !== "*" && want !== tokens[i])) return false;
+    // Token by token, without a list of them: a log is asked about each of its keys.
+    let at = 0;
+    for (const want of wanted) {
+      if (at > key.length) return false;
+      const dot = key.indexOf(".", at);
+      const end = dot < 0 ? key.length : dot;
+      const isSame = want === "*" || (end - at === want.length && key.startsWith(want, at));
+      if (!isSame) return false;
+      at = end + 1;
     }
-    return tokens.length === wanted.length;
+    return isOpen ? at <= key.length : at > key.length;
   };
 }

@@ -119,7 +119,6 @@ export class Recurrences {
   async #readAll(): Promise<void> {
     const before = ++this.#readings;
     try {
-      await this.#ports.hints.settled();
       const found = new Set<string>();
       for await (const { key, data } of this.#ports.views.list(SCHEDULE_PREFIX)) {
         const id = key.slice(SCHEDULE_PREFIX.length);
