@@ -10,7 +10,7 @@ import { appendFile, chmod, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { findNatsServer } from "../scripts/nats_server_binary.ts";
+import { findNatsServer } from "../src/nats_server/binary.ts";
 
 const MOUNT = 'mount -t tmpfs -o "size=$1" chaos "$2" && echo mounted && exec cat';
 const CHUNK = new Uint8Array(1_000_000);

@@ -20,7 +20,7 @@ import { Progress } from "./demo/progress.ts";
 import { type Proof, prove } from "./demo/proof.ts";
 import { randomDagJob } from "./demo/random_dag.ts";
 import { startNatsServer } from "./nats_server.ts";
-import { NatsServerNotFoundError } from "./nats_server_binary.ts";
+import { NatsServerNotFoundError } from "../src/nats_server/binary.ts";
 
 interface Finished {
   readonly conclusion: Conclusion;

@@ -21,6 +21,7 @@ const mayImport = {
   worker: ["runs", "ports", "core"],
   processor: ["runs", "ports", "core"],
   processes: ["core"], // an entry of its own: edge runtimes have no processes
+  nats_server: [], // for development and tests, started by the command
   front: ["client", "worker", "processor", "processes", "runs", "memory", "nats", "ports", "core"],
   cli: [
     "front",
@@ -28,6 +29,7 @@ const mayImport = {
     "worker",
     "processor",
     "processes",
+    "nats_server",
     "runs",
     "memory",
     "nats",
@@ -38,16 +40,23 @@ const mayImport = {
 
 /** The layers that may know a package by name; for the rest the world is `src/ports.ts`. */
 const mayUsePackages: Layer[] = ["nats", "front", "cli"];
+/** The layers that are not for edge runtimes. */
+const nodeOnly: Layer[] = ["processes", "nats_server", "cli"];
 /** Pure packages, each with the one file that may know it. */
 const onlyUserOf = new Map([["croner", "src/core/recurrence.ts"]]);
 
 const frontFiles = ["mod.ts", "processes.ts", "testing.ts", "src/dyrygent.ts"];
 const entries = ["mod.ts", "processes.ts", "testing.ts", "src/cli/main.ts"];
-/** And what supervises processes, which no simulation runs. */
+/** And what supervises processes and servers, which no simulation runs. */
 const timeAndChancePorts = [
   "src/nats/clock.ts",
   "src/nats/random.ts",
   "src/processes/processes.ts",
+  "src/nats_server/fetch.ts",
+  "src/nats_server/launch.ts",
+  "src/nats_server/process.ts",
+  "src/cli/changes.ts",
+  "src/cli/live_worker.ts",
 ];
 const selfImports = new Map([
   ["nats-dyrygent", "mod.ts"],
@@ -93,7 +102,7 @@ function brokenLayers(sources: Sources): string[] {
 
 function brokenImport(layer: Layer, specifier: string, target?: string): string | undefined {
   if (specifier.startsWith("node:")) {
-    const isAllowed = layer === "cli" || layer === "processes" ||
+    const isAllowed = nodeOnly.includes(layer) ||
       (layer === "worker" && specifier === "node:async_hooks");
     return isAllowed ? undefined : `imports ${specifier}, which edge runtimes lack; use a port`;
   }
@@ -181,6 +190,7 @@ function layerOf(file: string): Layer | undefined {
     "worker",
     "processor",
     "processes",
+    "nats_server",
     "cli",
   ];
   return folders.find((layer) => layer === folder);

@@ -13,8 +13,11 @@ export interface Asked {
   readonly positionals: readonly string[];
   readonly values: Values;
   readonly output: Output;
-  /** The namespace on the server that the flags say; connected when it is first asked for, and closed at the end. */
-  readonly open: () => Promise<{ app: Dyrygent; nc: NatsConnection }>;
+  /**
+   * The namespace on the server that the flags say, or on `server`; connected when it is first asked for, and closed at
+   * the end.
+   */
+  readonly open: (server?: string) => Promise<{ app: Dyrygent; nc: NatsConnection }>;
   /** Aborts at SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
 }
@@ -72,6 +75,17 @@ export function needed({ positionals }: Asked, at: number, what: string): string
   const value = positionals[at];
   if (value === undefined) throw new UsageError(`Say which ${what}.`);
   return value;
+}
+
+/** The flags as they were given, for another command line. @param except these */
+export function flagsAgain({ values }: Asked, except: readonly string[]): string[] {
+  return Object.entries(values).flatMap(([name, value]) =>
+    except.includes(name) || value === undefined
+      ? []
+      : value === true
+      ? [`--${name}`]
+      : [`--${name}`, String(value)]
+  );
 }
 
 /** A flag's text. */

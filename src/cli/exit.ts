@@ -1,5 +1,7 @@
 /** How the command ends: what its exit codes mean, and how an error is said. */
 import { DyrygentError } from "../core/errors.ts";
+import { NatsServerNotFoundError } from "../nats_server/binary.ts";
+import { NatsServerStartError } from "../nats_server/launch.ts";
 
 type Exit = "ok" | "failed" | "usage" | "notFound" | "unavailable" | "interrupted";
 
@@ -24,6 +26,9 @@ export class UsageError extends Error {
 
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return EXIT.usage;
+  if (error instanceof NatsServerNotFoundError || error instanceof NatsServerStartError) {
+    return EXIT.unavailable;
+  }
   if (!(error instanceof DyrygentError)) return EXIT.failed;
   switch (error.code) {
     case "NOT_FOUND":

@@ -36,7 +36,7 @@ export function tasksOf(module: Module, path: string): AnyTask[] {
   return [...found];
 }
 
-function isTask(value: unknown): value is AnyTask {
+export function isTask(value: unknown): value is AnyTask {
   return typeof value === "function" && "taskName" in value;
 }
 

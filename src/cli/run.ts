@@ -11,6 +11,7 @@ import {
   type Flags,
   type Values,
 } from "./command.ts";
+import { developing } from "./commands/developing.ts";
 import { health } from "./commands/health.ts";
 import { looking } from "./commands/looking.ts";
 import { scheduling } from "./commands/scheduling.ts";
@@ -25,7 +26,7 @@ import { errorText, EXIT, exitCodeOf, UsageError } from "./exit.ts";
 import { Output } from "./output.ts";
 
 const GROUPS: readonly (readonly [string, readonly Command[]])[] = [
-  ["Serve", servingCommands],
+  ["Serve", [...developing, ...servingCommands]],
   ["Submit", [...submitting, ...scheduling]],
   ["Look", looking],
   ["Steer", steeringCommands],
@@ -81,8 +82,6 @@ function codeIn(error: unknown): unknown {
   return error instanceof UsageError ? "USAGE" : (error as { code?: unknown }).code;
 }
 
-const SIGNALS = ["SIGINT", "SIGTERM"] as const;
-
 async function execute(
   command: Command,
   values: Values,
@@ -95,14 +94,17 @@ async function execute(
     if (stopping.signal.aborted) process.exit(EXIT.interrupted);
     stopping.abort();
   };
-  for (const signal of SIGNALS) process.on(signal, stop);
+  // Ctrl-C reaches every process of a terminal: one that another one started is told to end by that one.
+  const onSigint = process.connected === true ? () => {} : stop;
+  process.on("SIGINT", onSigint);
+  process.on("SIGTERM", stop);
   let opened: Promise<{ app: Dyrygent; nc: NatsConnection }> | undefined;
   const asked: Asked = {
     positionals,
     values,
     output,
     signal: stopping.signal,
-    open: () => opened ??= open(values),
+    open: (server) => opened ??= open(server === undefined ? values : { ...values, server }),
   };
   // What serves ends what it has begun; whatever else only looks, and ends at once.
   const interrupted = new Promise<number>((resolve) => {
@@ -113,7 +115,8 @@ async function execute(
   try {
     return await Promise.race([command.run(asked), interrupted]);
   } finally {
-    for (const signal of SIGNALS) process.off(signal, stop);
+    process.off("SIGINT", onSigint);
+    process.off("SIGTERM", stop);
     const connection = await opened?.catch(() => undefined);
     await connection?.nc.close();
   }

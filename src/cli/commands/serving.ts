@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import process from "node:process";
 import { startProcesses } from "../../processes/processes.ts";
 import { READY } from "../../processes/until_stopped.ts";
-import { type Asked, type Command, countOf, needed, textFlag } from "../command.ts";
+import { type Asked, type Command, countOf, flagsAgain, needed, textFlag } from "../command.ts";
 import { EXIT } from "../exit.ts";
 import { loadModule, tasksOf } from "../module.ts";
 
@@ -18,13 +18,7 @@ const HEALTH = {
 
 /** This very command in so many processes, each a worker. */
 async function inProcesses(asked: Asked, count: number): Promise<number> {
-  const flags = Object.entries(asked.values).flatMap(([name, value]) =>
-    name === "processes" || name === "health" || value === undefined
-      ? []
-      : value === true
-      ? [`--${name}`]
-      : [`--${name}`, String(value)]
-  );
+  const flags = flagsAgain(asked, ["processes", "health"]);
   const script = new URL(import.meta.url.replace(/commands\/serving(\.\w+)$/, "main$1"));
   const args = ["worker", ...asked.positionals, ...flags];
   return await serve(asked, () => startProcesses(script, { count, args }));

@@ -1,12 +1,13 @@
-// One launch of a nats-server: writes its configuration, spawns it and waits until it answers on the
-// ports it has announced. What runs afterwards is the caller's to stop.
-
+/**
+ * One launch of a nats-server: writes its configuration, spawns it and waits until it answers on the ports it has
+ * announced. What runs afterwards is the caller's to stop.
+ */
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { type ServerProcess, spawnServer } from "./nats_server_process.ts";
-import type { Scratch } from "./nats_server_scratch.ts";
+import { type ServerProcess, spawnServer } from "./process.ts";
+import type { Scratch } from "./scratch.ts";
 
 export interface NatsServerOptions {
   /**
@@ -30,10 +31,12 @@ export interface NatsServerOptions {
   /** @default true */
   readonly jetstream?: boolean | undefined;
   /**
-   * Whether to listen for WebSockets, without TLS, on a free port.
+   * Whether to listen for WebSockets, without TLS.
    * @default true
    */
   readonly websocket?: boolean | undefined;
+  /** @default -1, a free one */
+  readonly websocketPort?: number | undefined;
   /** @default -1, a free one */
   readonly port?: number | undefined;
   /**
@@ -217,7 +220,7 @@ function greetedVersion(port: number): Promise<string | undefined> {
 export function requestedPorts(options: NatsServerOptions): Ports {
   return {
     client: options.port ?? -1,
-    websocket: options.websocket === false ? undefined : -1,
+    websocket: options.websocket === false ? undefined : options.websocketPort ?? -1,
     monitor: options.httpPort,
   };
 }

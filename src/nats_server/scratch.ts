@@ -1,6 +1,7 @@
-// A temporary folder and the one process living in it, neither of which outlives this process, however
-// it ends. Signals are left alone: their handlers belong to the application. It knows nothing of NATS.
-
+/**
+ * A temporary folder and the one process living in it, neither of which outlives this process, however it ends.
+ * Signals are left alone: their handlers belong to the application. It knows nothing of NATS.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";

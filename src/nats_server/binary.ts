@@ -1,7 +1,8 @@
-// Finds a nats-server executable for tests, benches and the demo, and fetches one into the user's
-// cache when the machine has none. It never needs root, never changes what is installed on the
-// system, and never runs a download that was not verified (apt's signatures, or SHA256SUMS).
-
+/**
+ * Finds a nats-server executable for tests, benches and the demo, and fetches one into the user's cache when the
+ * machine has none. It never needs root, never changes what is installed on the system, and never runs a download
+ * that was not verified (apt's signatures, or SHA256SUMS).
+ */
 import { execFile } from "node:child_process";
 import { constants } from "node:fs";
 import { access, chmod, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
@@ -9,7 +10,7 @@ import { homedir } from "node:os";
 import { delimiter, dirname, isAbsolute, join } from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
-import { unpackDebianPackage, unpackOfficialRelease } from "./nats_server_fetch.ts";
+import { unpackDebianPackage, unpackOfficialRelease } from "./fetch.ts";
 
 export interface NatsServerBinary {
   readonly path: string;

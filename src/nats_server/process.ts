@@ -1,13 +1,13 @@
-// One run of a nats-server as a child process that ends with its parent and never keeps an otherwise
-// finished parent alive. It knows nothing of ports or readiness. Output goes to a file rather than to
-// pipes: pipes would hold the parent's event loop, and a server writing into a pipe that nobody reads
-// any more dies of it.
-
+/**
+ * One run of a nats-server as a child process that ends with its parent and never keeps an otherwise finished parent
+ * alive. It knows nothing of ports or readiness. Output goes to a file rather than to pipes: pipes would hold the
+ * parent's event loop, and a server writing into a pipe that nobody reads any more dies of it.
+ */
 import { spawn } from "node:child_process";
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Scratch, sendSignal } from "./nats_server_scratch.ts";
+import { type Scratch, sendSignal } from "./scratch.ts";
 
 export interface ServerProcess {
   /** Undefined when the executable could not be started at all. */

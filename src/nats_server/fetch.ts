@@ -1,7 +1,8 @@
-// Downloads a nats-server and unpacks it into a folder of the caller's: Debian's package, verified by
-// the system's archive keyring, or the project's release, verified by its published checksums. apt
-// works on a state of its own here; the system's package lists and packages are never touched.
-
+/**
+ * Downloads a nats-server and unpacks it into a folder of the caller's: Debian's package, verified by the system's
+ * archive keyring, or the project's release, verified by its published checksums. apt works on a state of its own
+ * here; the system's package lists and packages are never touched.
+ */
 import { Buffer } from "node:buffer";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
