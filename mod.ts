@@ -83,6 +83,7 @@ export type { AuditFinding, Invariant } from "./src/core/audit.ts";
 export type { RunEvent } from "./src/client/watch.ts";
 export type { Schedule, ScheduleOptions } from "./src/client/schedules.ts";
 export type { ListOptions } from "./src/client/list.ts";
+export type { Quarantined } from "./src/client/quarantine.ts";
 export type { SubmitOptions, Submittable } from "./src/client/submit.ts";
 export type { DedupeOptions } from "./src/client/dedupe.ts";
 export type { UnknownTasks } from "./src/client/known_tasks.ts";

@@ -4,6 +4,7 @@ import { doctor, type DoctorOptions, type DoctorReport } from "./client/doctor.t
 import { KnownTasks } from "./client/known_tasks.ts";
 import { list, type ListOptions } from "./client/list.ts";
 import { liveProcessors, liveWorkers } from "./client/live.ts";
+import { dropQuarantined, type Quarantined, quarantined } from "./client/quarantine.ts";
 import { Run } from "./client/run.ts";
 import { Schedule, schedule, type ScheduleOptions, schedules } from "./client/schedules.ts";
 import { submit, type SubmitOptions, type Submittable } from "./client/submit.ts";
@@ -164,6 +165,16 @@ export class Dyrygent {
   /** The processors that run now, in the order of their ids. @throws {UnavailableError} */
   processors(): Promise<LiveProcessor[]> {
     return liveProcessors(this.#ports);
+  }
+
+  /** Task messages that no worker could read, in the order of their keys. @throws {UnavailableError} */
+  quarantined(): Promise<Quarantined[]> {
+    return quarantined(this.#ports);
+  }
+
+  /** Removes one of them. @returns whether it was there. @throws {UnavailableError} */
+  dropQuarantined(key: string): Promise<boolean> {
+    return dropQuarantined(this.#ports, key);
   }
 
   /**

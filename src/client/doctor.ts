@@ -6,7 +6,14 @@ import { decodeHead, DEFINITION_VERSION, versionOf } from "../core/definition_co
 import type { DoctorFinding } from "../core/doctor_finding.ts";
 import { InvalidOptionError, InvalidWorkflowError } from "../core/errors.ts";
 import { quote } from "../core/ids.ts";
-import { ALL_CONTROLS, ALL_ENDS, ALL_HEADS, definitionKey, parseKey } from "../core/keys.ts";
+import {
+  ALL_CONTROLS,
+  ALL_ENDS,
+  ALL_HEADS,
+  definitionKey,
+  parseKey,
+  QUARANTINE,
+} from "../core/keys.ts";
 import {
   isInStep,
   latestByRun,
@@ -85,7 +92,7 @@ async function look(ports: Ports, queued: Iterable<string>): Promise<NamespaceFa
   const [workers, processors, quarantined, first] = await Promise.all([
     liveWorkers(ports),
     liveProcessors(ports),
-    views.keys("quarantine."),
+    views.keys(QUARANTINE),
     standing(ports, queued),
   ]);
   const now = ports.clock.now();

@@ -105,7 +105,8 @@ const KINDS: Readonly<Record<DoctorCode, Kind>> = {
   },
   "quarantined": {
     severity: "warning",
-    cure: "Look at the bytes in the bucket of views, find out who wrote them, and remove them.",
+    cure:
+      "Look at them (app.quarantined(), or the command: dead show), find out who wrote them, and drop them.",
   },
   "queue-unserved": {
     severity: "error",

@@ -71,3 +71,6 @@ function wholeNumber(text: string | undefined): number | undefined {
 /** The view that says since when an attempt runs, and how often it was begun. */
 export const begunKey = (workflow: string, node: number, attempt: number): string =>
   `begun.${workflow}.${node}.${attempt}`;
+
+/** The views that keep task messages which nobody could read: `<workflow>.<node>.<attempt>`, or `unknown.<nanoseconds>`. */
+export const QUARANTINE = "quarantine.";

@@ -74,6 +74,11 @@ export class Processes implements Stoppable, AsyncDisposable {
     return this.#slots.flatMap(({ pid }) => pid ?? []);
   }
 
+  /** Whether all of them serve: none is away, to be started again. */
+  get isServing(): boolean {
+    return this.#slots.every(({ serves }) => serves);
+  }
+
   /** Tells all of them to end, and waits until they have. */
   async stop(): Promise<void> {
     await Promise.all(this.#slots.map((slot) => slot.stop()));
@@ -91,6 +96,7 @@ class Slot {
   readonly #stopTimeoutMs: number;
   readonly #onExit: NonNullable<ProcessesOptions["onExit"]>;
   #child: ChildProcess | undefined;
+  #serves = false;
   #ended: Promise<void> = Promise.resolve();
   #isStopping = false;
   #restartMs = FIRST_RESTART_MS;
@@ -110,6 +116,10 @@ class Slot {
 
   get pid(): number | undefined {
     return this.#child?.pid;
+  }
+
+  get serves(): boolean {
+    return this.#serves;
   }
 
   /** Resolves when it serves. */
@@ -137,11 +147,16 @@ class Slot {
     const { pid = 0 } = child;
     const startedAt = performance.now();
     this.#child = child;
-    child.on("message", (message) => message === READY && onReady());
+    child.on("message", (message) => {
+      if (message !== READY) return;
+      this.#serves = true;
+      onReady();
+    });
     this.#ended = new Promise((resolve) => {
       const end = (how: string) => {
         if (this.#child !== child) return;
         this.#child = undefined;
+        this.#serves = false;
         resolve();
         if (this.#isStopping || !onEnd(how)) return;
         if (performance.now() - startedAt > SOUND_MS) this.#restartMs = FIRST_RESTART_MS;

@@ -5,7 +5,7 @@
 import { type Duration, durationMs } from "../core/duration.ts";
 import { InvalidOptionError } from "../core/errors.ts";
 import type { Control } from "../core/fact.ts";
-import { controlsOf, parseKey } from "../core/keys.ts";
+import { controlsOf, parseKey, QUARANTINE } from "../core/keys.ts";
 import { isLimited as isLimitedLane, laneKind, type Rate, urgencyOf } from "../core/lanes.ts";
 import { type AnnouncedTask, type LiveWorker, WORKERS } from "../core/presence.ts";
 import { failureOf, readControl } from "../core/records.ts";
@@ -361,7 +361,7 @@ export class Worker {
     const name = task.address === undefined
       ? `unknown.${task.sentNs}`
       : `${task.address.workflow}.${task.address.node}.${task.address.attempt}`;
-    await this.#ports.views.put(`quarantine.${name}`, task.data);
+    await this.#ports.views.put(QUARANTINE + name, task.data);
   }
 
   #drop(held: InHand, delayMs?: number): void {

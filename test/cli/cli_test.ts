@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { jetstream } from "@nats-io/jetstream";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { readContext } from "../../src/cli/context_file.ts";
@@ -132,6 +133,33 @@ test(
       assert.is((await say("show", "stopped")).code, 3);
       assert.match((await say("purge", "--older", "1ms")).text, /2 runs are removed/);
       assert.equal((await say("ls")).text, "no runs\n");
+    })
+  ),
+);
+
+test(
+  "messages that nobody could read are listed, shown and dropped",
+  tests.scope((scope) =>
+    served(scope, async (say) => {
+      assert.is((await say("dead")).text, "nothing failed\n");
+      const js = jetstream(await scope.raw);
+      await js.publish(`${scope.namespace}.task.default.p5.nobody.0.1`, "gibberish");
+      await js.publish(`${scope.namespace}.task.default.p5.x`, "what is this");
+      await eventually("both are kept", async () => {
+        const { text } = await say("dead", "--json");
+        return text.split("\n").length === 3 || text;
+      });
+      const { text } = await say("dead");
+      assert.match(text, /^nothing failed\n\nMESSAGE THAT NOBODY COULD READ +BYTES\n/);
+      const key = /unknown\.\d+/.exec(text)?.[0] ?? text;
+      assert.is((await say("dead", "show", key)).text, "what is this\n");
+      assert.is((await say("dead", "drop", key)).code, 0);
+      assert.equal((await say("dead", "--json")).json(), [
+        { quarantined: "nobody.0.1", bytes: 9 },
+      ]);
+      assert.is((await say("dead", "drop", ">")).code, 3);
+      assert.is((await say("dead", "show", key)).code, 3);
+      assert.is((await say("dead", "bury")).code, 2);
     })
   ),
 );

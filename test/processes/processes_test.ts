@@ -71,8 +71,11 @@ test(
     const { ended, onExit } = exits();
     const options = { count: 2, args: [scope.server.url, scope.namespace], onExit };
     await using processes = await startProcesses(script, options);
+    assert.ok(processes.isServing);
     const [victim, other] = processes.pids as [number, number];
     process.kill(victim, "SIGKILL");
+    await eventually("one is away", () => !processes.isServing);
+    await eventually("both serve again", () => processes.isServing, 60_000);
     const present = await secondBeside(processes, victim, other);
     assert.equal(ended.map(({ pid, how }) => ({ pid, how })), [{ pid: victim, how: "SIGKILL" }]);
     while (!(await whoWorks(app)).has(present)) { /* It has only just begun. */ }

@@ -8,6 +8,8 @@ import { EXIT } from "../exit.ts";
 import { loadModule, tasksOf } from "../module.ts";
 
 interface Serving {
+  /** @default while it is not stopped */
+  readonly isServing?: boolean;
   stop(): Promise<void>;
 }
 
@@ -27,16 +29,15 @@ async function inProcesses(asked: Asked, count: number): Promise<number> {
 /** Until the process is told to end; then whatever serves ends first. */
 async function serve(asked: Asked, start: () => Promise<Serving>): Promise<number> {
   const { nc } = await asked.open();
-  let isReady = false;
+  let serving: Serving | undefined;
   const port = textFlag(asked, "health");
   await using _health = port === undefined
     ? undefined
     : await listen(countOf("--health", port), (path) => {
       if (path === "/health") return !nc.isClosed();
-      return path === "/ready" ? isReady : undefined;
+      return path === "/ready" ? serving !== undefined && serving.isServing !== false : undefined;
     });
-  const serving = await start();
-  isReady = true;
+  const started = serving = await start();
   // To whoever started this one among others.
   process.send?.(READY);
   await new Promise<void>((resolve) => {
@@ -45,8 +46,8 @@ async function serve(asked: Asked, start: () => Promise<Serving>): Promise<numbe
     process.once("disconnect", () => resolve());
     void nc.closed().then(() => resolve());
   });
-  isReady = false;
-  await serving.stop();
+  serving = undefined;
+  await started.stop();
   return nc.isClosed() ? EXIT.unavailable : EXIT.ok;
 }
 

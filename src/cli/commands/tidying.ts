@@ -2,11 +2,14 @@
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { NodeStatus } from "../../client/nodes.ts";
 import { type Duration, durationMs } from "../../core/duration.ts";
+import { NotFoundError } from "../../core/errors.ts";
+import { quote } from "../../core/ids.ts";
 import type { RunStatus } from "../../core/records.ts";
 import { systemClock } from "../../nats/clock.ts";
 import { namesIn, parseLaneConsumer } from "../../nats/names.ts";
-import { type Command, countOf, textFlag } from "../command.ts";
-import { EXIT } from "../exit.ts";
+import type { Dyrygent } from "../../dyrygent.ts";
+import { type Asked, type Command, countOf, needed, textFlag } from "../command.ts";
+import { EXIT, UsageError } from "../exit.ts";
 
 /** What waits in one lane of a queue. */
 interface LaneDepth {
@@ -59,36 +62,93 @@ function laneText(lane: string): string {
   return `${lane.startsWith("c") ? "limit" : "rate"} ${lane.slice(2)}`;
 }
 
+/** A node that failed, and of which run. */
+interface FailedNode extends NodeStatus {
+  readonly of: string;
+  readonly workflow: string;
+  readonly why: string;
+}
+
 const dead: Command = {
   name: "dead",
-  usage: "",
-  summary: "runs that failed, with the nodes that did; `retry` runs them again",
+  usage: "[show|drop] [key]",
+  summary: "what failed, and messages that nobody could read; `retry` runs nodes again",
   flags: { limit: { type: "string", default: "20" } },
   help: { limit: "at most so many runs, the newest first" },
   async run(asked) {
-    const { output, open } = asked;
-    const limit = countOf("--limit", textFlag(asked, "limit")!);
-    const { app } = await open();
-    const runs: RunStatus[] = [];
-    for await (const run of app.list({ state: ["FAILURE", "ERROR"] })) runs.push(run);
-    runs.sort((a, b) => b.submittedAt - a.submittedAt);
-    const rows: (NodeStatus & { of: string; workflow: string; why: string })[] = [];
-    for (const run of runs.slice(0, limit)) {
-      const failed = (await app.run(run.id).nodes()).filter(({ state }) => state === "FAILURE");
-      for (const node of failed) {
-        const last = (await app.run(run.id).attempts(node.node)).at(-1);
-        const why = last?.failure?.message ?? "";
-        rows.push({ ...node, of: run.id, workflow: run.name, why });
-      }
+    const [what] = asked.positionals;
+    switch (what) {
+      case undefined:
+        return await listDead(asked);
+      case "show":
+        return await showQuarantined(asked, needed(asked, 1, "message: see dead"));
+      case "drop":
+        return await dropQuarantined(asked, needed(asked, 1, "message: see dead"));
+      default:
+        throw new UsageError(`dead ${what}: say show or drop, or nothing.`);
     }
-    output.list(rows, {
-      none: "nothing failed",
-      head: ["RUN", "WORKFLOW", "NODE", "ATTEMPTS", "WHY"],
-      row: ({ of, workflow, label, attempt, why }) => [of, workflow, label, String(attempt), why],
-    });
-    return EXIT.ok;
   },
 };
+
+async function listDead(asked: Asked): Promise<number> {
+  const { output } = asked;
+  const { app } = await asked.open();
+  const failed = await failedNodes(app, countOf("--limit", textFlag(asked, "limit")!));
+  const unread = await app.quarantined();
+  if (output.isJson) {
+    for (const node of failed) output.json(node);
+    for (const { key, data } of unread) output.json({ quarantined: key, bytes: data.length });
+    return EXIT.ok;
+  }
+  output.list(failed, {
+    none: "nothing failed",
+    head: ["RUN", "WORKFLOW", "NODE", "ATTEMPTS", "WHY"],
+    row: ({ of, workflow, label, attempt, why }) => [of, workflow, label, String(attempt), why],
+  });
+  if (unread.length === 0) return EXIT.ok;
+  output.line();
+  output.table(
+    ["MESSAGE THAT NOBODY COULD READ", "BYTES"],
+    unread.map(({ key, data }) => [key, String(data.length)]),
+  );
+  return EXIT.ok;
+}
+
+async function failedNodes(app: Dyrygent, limit: number): Promise<FailedNode[]> {
+  const runs: RunStatus[] = [];
+  for await (const run of app.list({ state: ["FAILURE", "ERROR"] })) runs.push(run);
+  runs.sort((a, b) => b.submittedAt - a.submittedAt);
+  const rows: FailedNode[] = [];
+  for (const run of runs.slice(0, limit)) {
+    const failed = (await app.run(run.id).nodes()).filter(({ state }) => state === "FAILURE");
+    for (const node of failed) {
+      const last = (await app.run(run.id).attempts(node.node)).at(-1);
+      const why = last?.failure?.message ?? "";
+      rows.push({ ...node, of: run.id, workflow: run.name, why });
+    }
+  }
+  return rows;
+}
+
+async function showQuarantined({ output, open }: Asked, key: string): Promise<number> {
+  const found = (await (await open()).app.quarantined()).find((one) => one.key === key);
+  if (found === undefined) throw notThere(key);
+  const text = new TextDecoder().decode(found.data);
+  output.give({ quarantined: key, text }, () => output.line(text));
+  return EXIT.ok;
+}
+
+async function dropQuarantined({ output, open }: Asked, key: string): Promise<number> {
+  if (!await (await open()).app.dropQuarantined(key)) throw notThere(key);
+  output.give({ dropped: key }, () => output.line(`${key} is dropped`));
+  return EXIT.ok;
+}
+
+function notThere(key: string): NotFoundError {
+  return new NotFoundError(`There is no message ${quote(key)} in quarantine`, {
+    hint: "See nats-dyrygent dead for those that are.",
+  });
+}
 
 const purge: Command = {
   name: "purge",
