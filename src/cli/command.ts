@@ -33,6 +33,8 @@ export interface Command {
   readonly help?: Readonly<Record<string, string>>;
   /** It goes on until it is told to stop, and then ends by itself. @default false */
   readonly serves?: true;
+  /** A namespace that is not there is made. @default false: it is said that there is none */
+  readonly creates?: true;
   /** @returns its exit code. */
   readonly run: (asked: Asked) => Promise<number>;
 }
@@ -50,6 +52,7 @@ export const COMMON: Flags = {
   tlskey: { type: "string" },
   tlsca: { type: "string" },
   namespace: { type: "string", short: "n" },
+  codec: { type: "string" },
   json: { type: "boolean" },
   help: { type: "boolean", short: "h" },
 };
@@ -66,6 +69,7 @@ export const COMMON_HELP: Readonly<Record<string, string>> = {
   tlskey: "its key (NATS_KEY)",
   tlsca: "who signed the server's certificate (NATS_CA)",
   namespace: 'the deployment (DYRYGENT_NAMESPACE); "dyrygent" unless told otherwise',
+  codec: "a module that exports the namespace's codec, as codec or by default",
   json: "for programs: one JSON value a line",
   help: "this text",
 };

@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import process from "node:process";
 import type { NatsConnection } from "@nats-io/nats-core";
-import { Dyrygent } from "../dyrygent.ts";
+import type { Dyrygent } from "../dyrygent.ts";
 import {
   type Asked,
   type Command,
@@ -20,9 +20,8 @@ import { steeringCommands } from "./commands/steering.ts";
 import { submitting } from "./commands/submitting.ts";
 import { tidying } from "./commands/tidying.ts";
 import { completionFor } from "./completion.ts";
-import { connectTo, resolved } from "./connection.ts";
-import type { Where } from "./context_file.ts";
 import { errorText, EXIT, exitCodeOf, UsageError } from "./exit.ts";
+import { openFor } from "./namespace.ts";
 import { Output } from "./output.ts";
 
 const GROUPS: readonly (readonly [string, readonly Command[]])[] = [
@@ -104,7 +103,8 @@ async function execute(
     values,
     output,
     signal: stopping.signal,
-    open: (server) => opened ??= open(server === undefined ? values : { ...values, server }),
+    open: (server) =>
+      opened ??= openFor(command, server === undefined ? values : { ...values, server }),
   };
   // What serves ends what it has begun; whatever else only looks, and ends at once.
   const interrupted = new Promise<number>((resolve) => {
@@ -119,18 +119,6 @@ async function execute(
     process.off("SIGTERM", stop);
     const connection = await opened?.catch(() => undefined);
     await connection?.nc.close();
-  }
-}
-
-async function open(values: Values): Promise<{ app: Dyrygent; nc: NatsConnection }> {
-  const nc = await connectTo(resolved(values as Where, process.env));
-  const namespace = (values["namespace"] as string | undefined) ??
-    process.env["DYRYGENT_NAMESPACE"];
-  try {
-    return { app: await Dyrygent.open(nc, namespace === undefined ? {} : { namespace }), nc };
-  } catch (error) {
-    await nc.close();
-    throw error;
   }
 }
 

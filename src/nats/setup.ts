@@ -29,7 +29,8 @@ export interface StorageOptions {
 
 type Wanted<T> = Partial<T>;
 
-const NANOS = 1_000_000;
+/** Of a millisecond. */
+export const NANOS = 1_000_000;
 
 function common({ replicas, storage }: StorageOptions): Wanted<StreamConfig> {
   return {
@@ -235,11 +236,15 @@ export function consumerDifferences(
   }, actual);
 }
 
-async function existing<T>(ask: () => Promise<T>, notFound: number): Promise<T | undefined> {
+/** Undefined where the server answers with one of these codes. */
+export async function existing<T>(
+  ask: () => Promise<T>,
+  ...notFound: readonly number[]
+): Promise<T | undefined> {
   try {
     return await ask();
   } catch (error) {
-    if (hasCode(error, notFound)) return undefined;
+    if (notFound.some((code) => hasCode(error, code))) return undefined;
     throw error;
   }
 }

@@ -11,7 +11,7 @@ import { resolved } from "../../src/cli/connection.ts";
 import { findFreePorts } from "../../scripts/nats_server.ts";
 import { runCommandLine } from "../../src/cli/run.ts";
 import { startChild } from "../nats/child.ts";
-import { add, bad, whoami } from "./module.ts";
+import { add, bad, codec, whoami } from "./module.ts";
 import { eventually, type Scope, TestServer } from "../nats/server.ts";
 
 const tests = new TestServer();
@@ -162,6 +162,28 @@ test(
       assert.is((await say("dead", "bury")).code, 2);
     })
   ),
+);
+
+test(
+  "a namespace is opened as those who made it opened it, and is not made by looking",
+  tests.scope(async (scope) => {
+    const say = sayIn(scope);
+    const missing = await say("ls");
+    assert.is(missing.code, 3);
+    assert.match(missing.text, /There is no namespace ".+" on .+\n.*--namespace/);
+    assert.is((await say("purge")).code, 3);
+
+    const options = { tickLease: "3s", taskLease: "5s", storage: "memory", codec } as const;
+    const app = await scope.open(options);
+    await scope.worker(app, { tasks: [add] });
+    await scope.processor(app);
+    assert.is((await say("submit", `${MODULE}#add`, "--args", "[1, 2]", "--id", "open")).code, 0);
+    assert.is(await app.run("open").result(), 3);
+    assert.match((await say("result", "open")).text, /codec/);
+    assert.equal((await say("result", "open", "--codec", MODULE)).text, "3\n");
+    assert.is((await say("processor", "--once")).code, 0);
+    assert.is((await say("result", "open", "--codec", MAIN)).code, 2);
+  }),
 );
 
 test(

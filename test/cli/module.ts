@@ -1,5 +1,5 @@
 /** What a user's module looks like to the command: tasks, workflows, and a function that makes one. */
-import { chain, event, type Signature, task, Workflow } from "nats-dyrygent";
+import { chain, type Codec, event, type Signature, task, Workflow } from "nats-dyrygent";
 import process from "node:process";
 
 export const add = task("add", (a: number, b: number) => a + b);
@@ -19,5 +19,9 @@ waiting.call(add, 1, 2).after(waiting.waitFor(approval).named("approval")).named
 export const unserved = new Workflow("unserved");
 unserved.call(elsewhere).named("there");
 unserved.call(add, 1, 1).after(unserved.call(add, 0, 0).named("first")).named("last");
+
+/** Every bit the other way round. */
+const flip = (data: Uint8Array): Uint8Array => data.map((byte) => ~byte);
+export const codec: Codec = { encode: flip, decode: flip };
 
 export default sums(40);

@@ -12,6 +12,7 @@ import { codeOf } from "./looking.ts";
 const submit: Command = {
   name: "submit",
   usage: "[module[#export]]",
+  creates: true,
   summary: "a run of a workflow: of a module's, or of a JSON file",
   flags: {
     file: { type: "string", short: "f" },
