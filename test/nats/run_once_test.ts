@@ -4,7 +4,6 @@ import * as assert from "uvu/assert";
 import { type NatsConnection, wsconnect } from "@nats-io/nats-core";
 import { chain, InvalidOptionError, type Run, task } from "nats-dyrygent";
 import { WebSocket as NodeWebSocket } from "ws";
-import { denoWithNetOnly, startChild } from "./child.ts";
 import { Moment, rejection, type Scope, TestServer } from "./server.ts";
 import { add, arithmetic } from "./tasks.ts";
 
@@ -139,29 +138,6 @@ test(
     await scope.processor(app);
     assert.is(await app.run("left").result(), 2);
   }),
-);
-
-test(
-  "Deno needs no permission but the network's to conduct a workflow to its end",
-  tests.scope(async (scope) => {
-    const returned = new Moment("the first call returns");
-    const slowly = slowlyUntil(() => returned.wait);
-    const app = await scope.open();
-    await scope.worker(app, { tasks: [slowly] });
-    const run = await app.submit(chain(slowly.s(1), slowly.s()), { id: "edge" });
-    const { websocketUrl } = scope.server;
-    await using child = startChild(
-      "run_once_process.ts",
-      [websocketUrl!, scope.namespace, "edge"],
-      denoWithNetOnly,
-    );
-    await child.said("call 1 ");
-    returned.come();
-    assert.is(await child.said("ended as"), "ended as SUCCESS");
-    assert.is(await child.ended, 0, child.output());
-    assert.is(await run.result(), 3);
-    assert.match(child.output(), /call 2 /);
-  }, { within: 30_000 }),
 );
 
 test.run();
