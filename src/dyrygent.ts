@@ -24,6 +24,7 @@ import { Processor } from "./processor/processor.ts";
 import type { WorkerOptions } from "./worker/options.ts";
 import { Worker } from "./worker/worker.ts";
 
+/** What a namespace is like, and how this process uses it. */
 export interface DyrygentOptions {
   /** Separates deployments on one server: letters, digits, `_`, `-`. @default "dyrygent" */
   namespace?: string;

@@ -198,6 +198,7 @@ export interface Blobs {
   removeAll(workflow: string): Promise<void>;
 }
 
+/** How much a line of the log matters. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 /** Where the library says what people may want to know. */
 export type Log = (

@@ -1,5 +1,9 @@
 #!/usr/bin/env node
-/** The command `nats-dyrygent`. */
+/**
+ * The command `nats-dyrygent`.
+ *
+ * @module
+ */
 import process from "node:process";
 import { runCommandLine } from "./run.ts";
 

@@ -15,6 +15,7 @@ import type { Child } from "../core/scheduler.ts";
 import type { Ports, Stored, TaskAddress } from "../ports.ts";
 import { lastEnd } from "../runs/end.ts";
 
+/** How far an audit looks. */
 export interface AuditOptions {
   /** How many runs are looked at: this one, and runs that took the place of nodes. @default 1000 */
   maxRuns?: number;

@@ -11,6 +11,7 @@ import { refuseUnknown } from "../core/options.ts";
 import type { Ports } from "../ports.ts";
 import { sleep } from "../runs/time.ts";
 
+/** When a submit gives back the run of an earlier one. */
 export interface DedupeOptions {
   /** What makes two submits the same: any text of 1 to 256 characters. */
   key: string;

@@ -31,6 +31,7 @@ import type { Ports } from "../ports.ts";
 import { lastEnd } from "../runs/end.ts";
 import { liveProcessors, liveWorkers } from "./live.ts";
 
+/** Where else the doctor looks. */
 export interface DoctorOptions {
   /**
    * Where the server shows what it does not tell clients: `http://<server>:<http_port>`. Of a cluster: of one of its

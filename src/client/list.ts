@@ -8,6 +8,7 @@ import type { WorkflowState } from "../core/scheduler.ts";
 import { withReadablePayload } from "../core/sealing.ts";
 import type { Ports } from "../ports.ts";
 
+/** Which runs are listed. */
 export interface ListOptions {
   /** Only runs in this state, or in one of these. @default all */
   state?: WorkflowState | readonly WorkflowState[];

@@ -61,6 +61,7 @@ export interface AttemptStatus {
   readonly run?: string;
 }
 
+/** A submitted workflow: its result, how it stands, and what can be asked of it. From `app.submit(…)` or `app.run(id)`. */
 export class Run<Out = unknown> {
   readonly id: string;
   /** Whether it was given back instead of being submitted: an earlier submit had the same `dedupe.key`. */

@@ -34,6 +34,7 @@ import { checkKnownArguments } from "./arguments.ts";
 import { Run } from "./run.ts";
 import type { Submittable } from "./submit.ts";
 
+/** How a schedule is kept, and what its runs get. */
 export interface ScheduleOptions {
   /**
    * What becomes of occurrences that no processor dealt with within 60 s: none of them runs, only the last one, or all of

@@ -13,6 +13,7 @@ import { checkKnownArguments } from "./arguments.ts";
 import { Dedupe, type DedupeOptions } from "./dedupe.ts";
 import { checkUnknownTasks, KnownTasks, type UnknownTasks } from "./known_tasks.ts";
 
+/** What holds for one run of a workflow. */
 export interface SubmitOptions {
   /** The run's id: letters, digits, `_`, `-`. The same id with the same content is the same run. @default a random id */
   id?: string;

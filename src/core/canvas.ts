@@ -18,6 +18,7 @@ export interface Nothing {
   readonly "~nothing": never;
 }
 
+/** A canvas, whatever it takes and gives. */
 // deno-lint-ignore no-explicit-any
 export type AnyCanvas = Canvas<any, any>;
 /** What a canvas needs from before. */

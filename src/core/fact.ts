@@ -1,6 +1,7 @@
 /** What is recorded about a run, as the scheduler takes it in, and what follows from it. Data only. */
 import type { RecordedFailure } from "./errors.ts";
 
+/** The states of a workflow; the glossary says what each means. */
 export type WorkflowState =
   | "INITIAL"
   | "RUNNING"
@@ -9,6 +10,7 @@ export type WorkflowState =
   | "FAILURE"
   | "ERROR"
   | "CANCELLED";
+/** The states in which a run has ended. */
 export type FinalState = "SUCCESS" | "FAILURE" | "ERROR" | "CANCELLED";
 
 /** What somebody asked of a run, or told it. */

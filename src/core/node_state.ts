@@ -1,6 +1,7 @@
 /** The states of nodes: what people see, the numbers the scheduler counts with, and what an upstream's end means for an edge. */
 import { EDGE_KINDS, type EdgeKind } from "./graph.ts";
 
+/** The states of a node; the glossary says what each means. */
 export type NodeState =
   | "PENDING"
   | "SCHEDULED"
@@ -45,6 +46,7 @@ export const STATE_NAMES: readonly NodeState[] = [
   "SKIPPED",
 ];
 
+/** How many nodes are in each state. */
 export type Counts = Record<NodeState, number>;
 
 /** No node in any state. */

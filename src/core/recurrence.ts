@@ -11,6 +11,7 @@ import { refuseUnknown } from "./options.ts";
 /** When a schedule is due. */
 export type Recurrence = CronRecurrence | SpanRecurrence;
 
+/** By a cron pattern, in a time zone. */
 export interface CronRecurrence {
   /**
    * Five fields (minute, hour, day of the month, month, day of the week), or six with seconds before them, or a name like
@@ -21,6 +22,7 @@ export interface CronRecurrence {
   timeZone?: string;
 }
 
+/** By a fixed span of time. */
 export interface SpanRecurrence {
   /** The span from one occurrence to the next, counted from the moment the schedule was made. From 1 s. */
   every: Duration;

@@ -4,6 +4,7 @@ import { InvalidOptionError, type RecordedFailure } from "./errors.ts";
 import { quote } from "./ids.ts";
 import { isCount, LIMITS } from "./limits.ts";
 
+/** How delays grow from retry to retry: not at all, by the same span each time, or twofold. */
 export type Backoff = "fixed" | "linear" | "exponential";
 
 /** How a task is tried again. Giving any of it turns retries on. */

@@ -40,6 +40,7 @@ export interface Task<
   si(...args: Given): Signature<unknown, ResultOf<Kept>>;
 }
 
+/** A task, whatever it takes and gives. */
 // deno-lint-ignore no-explicit-any
 export type AnyTask = Task<any, any>;
 

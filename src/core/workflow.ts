@@ -57,6 +57,7 @@ export type Resolved<V> = V extends Node<infer T> ? T
   : V extends object ? { -readonly [K in keyof V]: Resolved<V[K]> }
   : V;
 
+/** What holds for a workflow as a whole. */
 export interface WorkflowOptions {
   /** A workflow that runs longer ends as ERROR. @default "7d" */
   timeout?: Duration;
@@ -70,6 +71,7 @@ export interface WorkflowOptions {
   retention?: Duration | "keep";
 }
 
+/** Which end of its upstreams `node.after(…)` waits for. */
 export interface AfterOptions {
   /** On which end of the upstream the node runs. @default "success" */
   on?: "success" | "failure" | "done";

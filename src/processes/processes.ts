@@ -13,6 +13,7 @@ import { READY, type Stoppable } from "./until_stopped.ts";
 
 export type { Stoppable } from "./until_stopped.ts";
 
+/** How many processes, and what each is given. */
 export interface ProcessesOptions {
   /** How many. @default as many as this machine runs at once */
   count?: number;

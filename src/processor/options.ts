@@ -5,6 +5,7 @@ import { checkId, quote } from "../core/ids.ts";
 import { type LanePolicy, queueLimit } from "../core/lanes.ts";
 import { refuseUnknown } from "../core/options.ts";
 
+/** How a processor conducts. The defaults do for most. */
 export interface ProcessorOptions {
   /** How often a workflow is looked after although nothing is heard of it: a safety net only. */
   tick?: {

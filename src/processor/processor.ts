@@ -75,6 +75,7 @@ const ENSURE_AFTER_MS = 2_000;
 /** A lease not extended for this share of it is taken for lost: somebody else may have the tick. */
 const FENCE = 0.8;
 
+/** Conducts workflows: queues what is ready until each has ended. Any number share the work. Made by `app.processor(…)`. */
 export class Processor {
   readonly id: string;
   readonly #ports: Ports;

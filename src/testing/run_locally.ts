@@ -22,6 +22,7 @@ import type { Log, Ports } from "../ports.ts";
 import { Processor } from "../processor/processor.ts";
 import { Worker } from "../worker/worker.ts";
 
+/** What a local run calls, and what it is given. */
 export interface RunLocallyOptions {
   /** The tasks it may call. */
   tasks: readonly AnyTask[];

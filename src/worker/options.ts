@@ -6,6 +6,7 @@ import type { AnyTask } from "../core/task.ts";
 import { BUILTIN_TASKS } from "./builtin.ts";
 import type { Handler } from "./verdict.ts";
 
+/** What a worker runs, and how much of it at once. */
 export interface WorkerOptions {
   /** The tasks it can run. */
   tasks: readonly AnyTask[];

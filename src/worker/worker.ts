@@ -39,6 +39,7 @@ const LIMITED_HOLD_MS = 1_000;
 /** How long a message is given back for because its moment is far away: the rate may change meanwhile. */
 const LONGEST_DELAY_MS = 600_000;
 
+/** Runs tasks: takes messages of its queues, calls the functions, records what came of it. Made by `app.worker(…)`. */
 export class Worker {
   readonly id: string;
   readonly #ports: Ports;
