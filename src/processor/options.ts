@@ -26,7 +26,7 @@ export interface ProcessorOptions {
    * `concurrency` or `rateLimit` of their own have only that. Say the same to all processors. @default no limits
    */
   queues?: Readonly<Record<string, { concurrency: number }>>;
-  /** How often one of the processors looks for lost ticks and old runs. @default "30s" */
+  /** How often one of the processors, or a call of `runOnce`, looks for lost ticks and old runs. @default "30s" */
   sweep?: Duration;
   /** How often it reads all schedules, of whose changes it is also told at once: a safety net only. @default "10s" */
   schedules?: Duration;

@@ -188,7 +188,7 @@ export class Processor {
       while (clock.monotonic() < until && !this.#isIdle()) {
         await sleep(clock, Math.min(HOUSEKEEPING_MS, until - clock.monotonic()));
       }
-      await this.#sweeper.sweep();
+      await this.#sweeper.sweepIfDue();
     });
     await this.#end(this.#options.activeMs);
     return { conducted: report.conducted.size, finished: report.finished };

@@ -70,7 +70,7 @@ export class Sweeper {
   /** The next one is not due before this one is done: where there is much to do, two would do it twice. */
   async #turn(): Promise<void> {
     try {
-      if (await this.#isOurTurn(SWEEP_VIEW, this.#everyMs)) await this.sweep();
+      await this.sweepIfDue();
     } catch (error) {
       this.#ports.log("warn", `a sweep failed: ${failureOf(error).message}`, { error });
     }
@@ -88,6 +88,11 @@ export class Sweeper {
       seen?.revision ?? 0,
       encoder.encode(JSON.stringify({ v: 1, at: clock.now() })),
     );
+  }
+
+  /** Sweeps unless one of the processors, or a call of `runOnce`, did so within the interval. */
+  async sweepIfDue(): Promise<void> {
+    if (await this.#isOurTurn(SWEEP_VIEW, this.#everyMs)) await this.sweep();
   }
 
   async sweep(): Promise<Swept> {

@@ -43,6 +43,23 @@ test("a sweep asks nothing about each run that is kept", async () => {
   assert.equal([swept, asked], [{ revived: [], removed: [] }, 0]);
 });
 
+test("calls of runOnce share the sweeps: as many as the interval says, however many calls", async () => {
+  const ports = somePorts();
+  let sweeps = 0;
+  const list = ports.ticks.list.bind(ports.ticks);
+  ports.ticks.list = () => {
+    sweeps++;
+    return list();
+  };
+  const app = new Dyrygent(ports, "local");
+  const call = (sweep: "1h" | "100ms") => app.processor({ sweep }).runOnce();
+  await call("1h");
+  await call("1h");
+  assert.is(sweeps, 1);
+  await call("100ms");
+  assert.is(sweeps, 2);
+});
+
 test("a sweep removes many runs at the same time", async () => {
   const ports = somePorts();
   const runs = await finishedRuns(ports, 20);
