@@ -1,7 +1,7 @@
 /**
  * A processor for cron, over TCP: conducts what is due and ends.
  *
- *     * * * * * node once_tcp.ts nats://nats.example.com shop
+ *     * * * * * npx tsx once_tcp.ts nats://nats.example.com shop
  */
 import process from "node:process";
 import { connect } from "@nats-io/transport-node";
