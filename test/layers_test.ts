@@ -8,9 +8,9 @@ function library(): Sources {
   const inSrc = readdirSync("src", { recursive: true, encoding: "utf8" })
     .map((name) => `src/${name.replaceAll("\\", "/")}`)
     .filter((path) => path.endsWith(".ts"));
-  const files = ["mod.ts", "processes.ts", "testing.ts", ...inSrc].filter((path) =>
-    existsSync(path)
-  );
+  const files = ["mod.ts", "opentelemetry.ts", "processes.ts", "testing.ts", ...inSrc].filter((
+    path,
+  ) => existsSync(path));
   return Object.fromEntries(files.map((path) => [path, readFileSync(path, "utf8")]));
 }
 

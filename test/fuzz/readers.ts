@@ -258,6 +258,7 @@ async function readTask(pieces: Pieces): Promise<string> {
     address,
     subject: taskSubject(names, address),
     sentNs: "0",
+    trace: undefined,
     ack: () => {},
     giveBack: () => {},
     extend: () => {},
@@ -282,6 +283,7 @@ async function readTask(pieces: Pieces): Promise<string> {
     handler: verdict.handler,
     signature: unsealed.signature,
     attempt,
+    span: undefined,
     sources: {
       resultOf: (node) => unsealed.message.results[node] ?? null,
       summary: message.summary,
