@@ -2,6 +2,7 @@
 import {
   type Context,
   context,
+  type HrTime,
   type MeterProvider,
   metrics,
   ROOT_CONTEXT,
@@ -47,13 +48,18 @@ function begin(tracer: Tracer, operation: Operation): Ongoing {
     kind: kindOf(operation),
     attributes: attributesOf(operation),
     ...(operation.is === "dispatch" ? { links: operation.causes.flatMap(linkTo) } : {}),
-    ...(operation.is === "wait" ? { startTime: new Date(operation.since) } : {}),
+    ...(operation.is === "wait" ? { startTime: timeOf(operation.since) } : {}),
   }, within);
   return {
     trace: traceOf(span.spanContext()),
     within: (call) => context.with(trace.setSpan(within, span), call),
     end: (how) => end(span, how),
   };
+}
+
+/** A plain number would be taken for a time of this process when it is from before its start. */
+function timeOf(ms: number): HrTime {
+  return [Math.trunc(ms / 1e3), Math.round((ms % 1e3) * 1e6)];
 }
 
 /** What runs in this process by chance (whoever made the connection) is no cause. */

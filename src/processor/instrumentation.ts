@@ -20,7 +20,7 @@ export class Instrumentation {
   readonly #telemetry: Telemetry;
   readonly #workflow: string;
   readonly #definition: Definition;
-  /** Of the latest record of each node that others wait for. */
+  /** Of the latest record of each node that others wait for, or that failed and may be tried again. */
   #traces = new Map<number, TraceContext>();
   /** What everything of this run is part of. */
   #root: TraceContext | undefined;
@@ -70,11 +70,11 @@ export class Instrumentation {
   }
 
   /** Until `taken`, what becomes ready became so by this. */
-  take({ trace, at }: Hint, { node }: NodeFact): void {
+  take({ trace, at }: Hint, { is, node }: NodeFact): void {
     this.#freedAt = at;
     const { offsets } = this.#definition.graph.down;
     const isAwaited = node < this.#definition.graph.size && offsets[node]! < offsets[node + 1]!;
-    if (trace !== undefined && isAwaited) this.#traces.set(node, trace);
+    if (trace !== undefined && (isAwaited || is === "failed")) this.#traces.set(node, trace);
   }
 
   /** @param isOpen its node is to run again. */

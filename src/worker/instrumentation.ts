@@ -44,9 +44,11 @@ export class Instrumentation {
     } as const;
     // Since when it waits again after somebody had begun it, nobody knows.
     if (!held.isBegunAgain) {
-      const since = Number(task.sentNs) / 1e6;
-      const ms = Math.max(0, this.#clock.now() - since);
-      this.#telemetry.measure({ is: "waited", queue: address.queue, task: signature.task, ms });
+      const now = this.#clock.now();
+      // The server's clock may be ahead of this one.
+      const since = Math.min(now, Number(task.sentNs) / 1e6);
+      const { queue } = address;
+      this.#telemetry.measure({ is: "waited", queue, task: signature.task, ms: now - since });
       this.#telemetry.begin({ ...attempted, is: "wait", since }).end({ outcome: "begun" });
     }
     const { deliveries } = task;
