@@ -117,6 +117,19 @@ test("the cron library is known to one file", () => {
   planted({ "src/nats/facts.ts": `import "croner";` }, /croner; only src\/core\/recurrence.ts/);
 });
 
+test("packages that most do without are known to one folder, or one file", () => {
+  const entry = `import "./src/opentelemetry/spans.ts";`;
+  const spans = `import { SpanKind } from "@opentelemetry/api";`;
+  planted({ "opentelemetry.ts": entry, "src/opentelemetry/spans.ts": spans });
+  planted({ "src/dyrygent.ts": spans }, /api; only src\/opentelemetry\/ may/);
+  planted({ "src/worker/attempt.ts": spans }, /api; only src\/opentelemetry\/ may/);
+  planted({
+    "src/cli/prometheus.ts": `await import("prom-client");`,
+    "src/cli/main.ts": `import "./prometheus.ts";`,
+  });
+  planted({ "src/cli/main.ts": `import "prom-client";` }, /only src\/cli\/prometheus.ts may/);
+});
+
 test("the library imports nothing from outside of it", () => {
   planted({ "src/dyrygent.ts": `import "../scripts/test.ts";` }, /scripts\/test.ts, which is not/);
 });

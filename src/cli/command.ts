@@ -2,6 +2,7 @@
 import type { ParseArgsConfig } from "node:util";
 import type { NatsConnection } from "@nats-io/nats-core";
 import type { Dyrygent } from "../dyrygent.ts";
+import type { Telemetry } from "../telemetry.ts";
 import { UsageError } from "./exit.ts";
 import type { Output } from "./output.ts";
 
@@ -13,8 +14,11 @@ export interface Asked {
   readonly positionals: readonly string[];
   readonly values: Values;
   readonly output: Output;
-  /** The namespace on the server that the flags say; connected when it is first asked for, and closed at the end. */
-  readonly open: () => Promise<{ app: Dyrygent; nc: NatsConnection }>;
+  /**
+   * The namespace on the server that the flags say; connected when it is first asked for, and closed at the end.
+   * @param telemetry of whoever asks first.
+   */
+  readonly open: (telemetry?: Telemetry) => Promise<{ app: Dyrygent; nc: NatsConnection }>;
   /** Aborts at SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
 }

@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import process from "node:process";
 import type { NatsConnection } from "@nats-io/nats-core";
 import { Dyrygent } from "../dyrygent.ts";
+import type { Telemetry } from "../telemetry.ts";
 import {
   type Asked,
   type Command,
@@ -102,7 +103,7 @@ async function execute(
     values,
     output,
     signal: stopping.signal,
-    open: () => opened ??= open(values),
+    open: (telemetry) => opened ??= open(values, telemetry),
   };
   // What serves ends what it has begun; whatever else only looks, and ends at once.
   const interrupted = new Promise<number>((resolve) => {
@@ -119,12 +120,19 @@ async function execute(
   }
 }
 
-async function open(values: Values): Promise<{ app: Dyrygent; nc: NatsConnection }> {
+async function open(
+  values: Values,
+  telemetry: Telemetry | undefined,
+): Promise<{ app: Dyrygent; nc: NatsConnection }> {
   const nc = await connectTo(resolved(values as Where, process.env));
   const namespace = (values["namespace"] as string | undefined) ??
     process.env["DYRYGENT_NAMESPACE"];
   try {
-    return { app: await Dyrygent.open(nc, namespace === undefined ? {} : { namespace }), nc };
+    const app = await Dyrygent.open(nc, {
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(telemetry === undefined ? {} : { telemetry }),
+    });
+    return { app, nc };
   } catch (error) {
     await nc.close();
     throw error;

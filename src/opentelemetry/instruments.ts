@@ -15,6 +15,7 @@ type Read = () => Promise<readonly Reading[]>;
 export class Instruments {
   readonly #record = new Map<MetricName, (value: number, labels: Sample["labels"]) => void>();
   readonly #reads = new Set<Read>();
+  #shown: readonly Sample[] = [];
 
   constructor(meter: Meter) {
     const gauges = new Map<MetricName, ObservableGauge>();
@@ -58,8 +59,11 @@ export class Instruments {
     return () => this.#reads.delete(read);
   }
 
+  /** An SDK shows the last value until there is another: of what is not there any more it must be told once. */
   async #readAll(): Promise<Sample[]> {
     const readings = await Promise.all([...this.#reads].map((read) => read()));
-    return mergedSamples(readings.flat().flatMap(samplesOf));
+    const gone = this.#shown.map((sample) => ({ ...sample, value: 0 }));
+    this.#shown = mergedSamples(readings.flat().flatMap(samplesOf));
+    return mergedSamples([...gone, ...this.#shown]);
   }
 }

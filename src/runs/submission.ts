@@ -36,9 +36,8 @@ export async function submitDefinition(
   cause: Cause = "none",
 ): Promise<"created" | "exists"> {
   const { telemetry } = ports;
-  if (telemetry === undefined) {
-    return await makeRun(ports, id, definition, typeof cause === "string" ? undefined : cause);
-  }
+  const trace = typeof cause === "string" ? undefined : cause;
+  if (telemetry === undefined) return await makeRun(ports, id, definition, trace);
   const { name, graph } = definition;
   const span = telemetry.begin({
     is: "submit",
@@ -48,7 +47,7 @@ export async function submitDefinition(
     parent: cause,
   });
   try {
-    const outcome = await makeRun(ports, id, definition, span.trace);
+    const outcome = await makeRun(ports, id, definition, span.trace ?? trace);
     if (outcome === "created") telemetry.measure({ is: "submitted", workflow: name });
     span.end({ outcome });
     return outcome;
