@@ -3,16 +3,14 @@ import process from "node:process";
 import { connect } from "@nats-io/transport-node";
 import { context, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
-import { BasicTracerProvider, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base";
-import { InMemorySpanExporter, type ReadableSpan } from "@opentelemetry/sdk-trace-base";
+import * as sdk from "@opentelemetry/sdk-trace-base";
 import { chain, currentTask, Dyrygent, task } from "nats-dyrygent";
 import { openTelemetry } from "nats-dyrygent/opentelemetry";
 
-const exporter = new InMemorySpanExporter();
+const exporter = new sdk.InMemorySpanExporter();
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
-trace.setGlobalTracerProvider(
-  new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }),
-);
+const spanProcessors = [new sdk.SimpleSpanProcessor(exporter)];
+trace.setGlobalTracerProvider(new sdk.BasicTracerProvider({ spanProcessors }));
 
 const load = task("load", { retry: { max: 1, base: "10ms" } }, (name: string) => {
   if (currentTask().attempt === 1) throw new RangeError("not yet");
@@ -37,7 +35,7 @@ await processor.stop();
 await nc.close();
 
 const spans = exporter.getFinishedSpans();
-function show(parent: ReadableSpan | undefined, indent: string): void {
+function show(parent: sdk.ReadableSpan | undefined, indent: string): void {
   for (const span of spans) {
     if (span.parentSpanContext?.spanId !== parent?.spanContext().spanId) continue;
     console.log(`${indent}${span.name} ${span.attributes["error.type"] ?? ""}`.trimEnd());
