@@ -52,7 +52,9 @@ export async function submitDefinition(
     span.end({ outcome });
     return outcome;
   } catch (error) {
-    span.end({ outcome: "failed", failure: error as Error });
+    // To some callers it is as good as a run of their own: they know.
+    const isTaken = error instanceof ConflictError;
+    span.end(isTaken ? { outcome: "conflict" } : { outcome: "failed", failure: error as Error });
     throw error;
   }
 }
