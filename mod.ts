@@ -89,3 +89,6 @@ export type { DedupeOptions } from "./src/client/dedupe.ts";
 export type { UnknownTasks } from "./src/client/known_tasks.ts";
 export { Dyrygent, type DyrygentOptions } from "./src/dyrygent.ts";
 export type { Log, LogLevel } from "./src/ports.ts";
+export type { Cause, Ending, Ongoing, Operation, Telemetry } from "./src/telemetry.ts";
+export type { Measurement, Reading } from "./src/core/metrics.ts";
+export type { TraceContext } from "./src/core/trace_context.ts";

@@ -62,6 +62,7 @@ export class Parked {
     this.#onTick(workflow);
     return {
       workflow,
+      sentNs: tick.sentNs,
       data: tick.data,
       deliveries: tick.deliveries,
       ack: () => tick.ack(),

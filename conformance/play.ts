@@ -5,6 +5,7 @@
  * What is answered to a message, or takes it away, waits until all is handed out that can be: else it would be chance
  * whether it was out. On a real server that is when all has come that came in memory; what comes besides is noted later.
  */
+import type { TraceContext } from "../src/core/trace_context.ts";
 import type {
   Cancel,
   Intake,
@@ -176,6 +177,15 @@ class Player {
     };
   }
 
+  /** Of every other one. */
+  #trace(): TraceContext | undefined {
+    if (this.#written % 2 === 0) return undefined;
+    const traceparent = `00-${`${this.#written}`.padStart(32, "a")}-00f067aa0ba902b7-01`;
+    return this.#written % 3 === 0
+      ? { traceparent }
+      : { traceparent, tracestate: `vendor=${this.#written}` };
+  }
+
   #text(): Uint8Array {
     return encoder.encode(`d${++this.#written}`);
   }
@@ -186,7 +196,7 @@ class Player {
     const ask = <T>(call: Promise<T>) => this.#system.answer(call);
     switch (step.do) {
       case "create": {
-        const answer = await ask(facts.create(step.key, this.#text(), step.note));
+        const answer = await ask(facts.create(step.key, this.#text(), step.note, this.#trace()));
         if (answer === "created") this.#facts.delete(step.key);
         return answer;
       }
@@ -211,8 +221,9 @@ class Player {
         await ask(facts.purge(step.filter));
         return "done";
       case "publish": {
-        const answer = await ask(tasks.publish(step.address, this.#text(), step.most));
-        return answer;
+        return await ask(
+          tasks.publish(step.address, this.#text(), step.most, this.#trace()),
+        );
       }
       case "has":
         return String(await ask(tasks.has(step.address)));
@@ -268,8 +279,8 @@ class Player {
         await this.#system.restart();
         return await this.#lapse([]);
       case "listen to facts":
-        this.#cancels.push(hints.onFact(step.filter, ({ key, note, data }) => {
-          const form = { key, note, data: decoder.decode(data) };
+        this.#cancels.push(hints.onFact(step.filter, ({ key, note, trace, data }) => {
+          const form = { key, note, trace, data: decoder.decode(data) };
           this.#heard.push(`${by} ${step.filter}: ${JSON.stringify(form)}`);
         }));
         await ask(hints.settled());
@@ -324,11 +335,11 @@ class Player {
   /** Its place and its moment are the same as when it was last seen. */
   #fact(stored: Stored | undefined): string {
     if (stored === undefined) return "none";
-    const { key, seq, at, note, data } = stored;
+    const { key, seq, at, note, trace, data } = stored;
     const known = this.#facts.get(key);
     this.#facts.set(key, { seq, at });
     const isSame = known === undefined || (known.seq === seq && known.at === at);
-    return JSON.stringify({ key, note, data: decoder.decode(data), isSame });
+    return JSON.stringify({ key, note, trace, data: decoder.decode(data), isSame });
   }
 
   #view(key: string, view: View | undefined): string {
@@ -374,7 +385,8 @@ class Player {
     this.#letGo.delete(message);
     // A server that starts again may count anew.
     const count = this.#restarted ? "" : ` (${delivery.deliveries})`;
-    this.#arrived.push(`${message}: ${decoder.decode(delivery.data)}${count}`);
+    const trace = "trace" in delivery ? JSON.stringify(delivery.trace) : "";
+    this.#arrived.push(`${message}: ${decoder.decode(delivery.data)}${count}${trace ?? ""}`);
   }
 
   async #answer(

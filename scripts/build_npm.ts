@@ -86,6 +86,8 @@ function writeManifest(): void {
     sideEffects: false,
     engines: npm.engines,
     dependencies: npm.dependencies,
+    peerDependencies: npm.peerDependencies,
+    peerDependenciesMeta: npm.peerDependenciesMeta,
   };
   writeFileSync(join(out, "package.json"), JSON.stringify(manifest, undefined, 2) + "\n");
 }

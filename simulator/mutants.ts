@@ -21,8 +21,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a task is acknowledged before its outcome is recorded",
     file: RECORDER,
-    find: "    facts.create(key, data, note).then(",
-    replace: "    this.#onRecorded(held);\n    facts.create(key, data, note).then(",
+    find: "    facts.create(key, data, note, held.trace).then(",
+    replace: "    this.#onRecorded(held);\n    facts.create(key, data, note, held.trace).then(",
   },
   {
     name: "an outcome that could not be written counts as recorded",
@@ -165,11 +165,11 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a run that grows is named before it is there",
     file: "src/runs/expansion.ts",
-    find: "    await submitDefinition(ports, child, { ...definition, payload, parent });\n",
+    find: "    await submitDefinition(ports, child, { ...definition, payload, parent }, trace);\n",
     replace: "    await ports.facts.create(\n" +
       "      expansionKey(workflow, node, attempt),\n" +
       "      writeExpansion({ child, at: ports.clock.now() }),\n    );\n" +
-      "    await submitDefinition(ports, child, { ...definition, payload, parent });\n",
+      "    await submitDefinition(ports, child, { ...definition, payload, parent }, trace);\n",
   },
   {
     name: "lost ticks are not looked for",

@@ -303,7 +303,8 @@ export class SimulatedProcess {
   #makeFacts(): Ports["facts"] {
     const { facts } = this.#around.server;
     return {
-      create: (key, data, note) => this.#ask(`create ${key}`, () => facts.create(key, data, note)),
+      create: (key, data, note, trace) =>
+        this.#ask(`create ${key}`, () => facts.create(key, data, note, trace)),
       read: (key) => this.#ask(`read ${key}`, () => facts.read(key)),
       readRecorded: (key) => this.#ask(`read ${key}`, () => facts.readRecorded(key)),
       next: (filter, seq) =>
@@ -321,11 +322,11 @@ export class SimulatedProcess {
     const { server } = this.#around;
     return {
       leaseMs: server.leases.taskMs,
-      publish: (address, data, most) => {
+      publish: (address, data, most, trace) => {
         const { workflow, node, attempt, lane } = address;
         return this.#ask(
           `queue ${workflow}.${node}.${attempt} (${lane})`,
-          () => server.queue(address, data, most),
+          () => server.queue(address, data, most, trace),
         );
       },
       withdraw: (workflow, node) =>
@@ -339,6 +340,7 @@ export class SimulatedProcess {
           () => server.tasks.has(address, most),
         ),
       tidy: () => this.#ask("tidy the lanes", () => server.tasks.tidy()),
+      depths: () => this.#ask("look at the lanes", () => server.tasks.depths()),
       list: (workflow) =>
         this.#ask(`list the tasks of ${workflow}`, () => server.tasks.list(workflow)),
       take: (options, onTask) =>
@@ -411,13 +413,15 @@ export class SimulatedProcess {
       address: task.address,
       subject: task.subject,
       sentNs: task.sentNs,
+      trace: task.trace,
       begin: () => this.#isDead || task.begin(),
       ...this.#answersTo(task, task.subject),
     };
   }
 
   #tickDelivery(tick: TickDelivery): TickDelivery {
-    return { workflow: tick.workflow, ...this.#answersTo(tick, `tick ${tick.workflow}`) };
+    const { workflow, sentNs } = tick;
+    return { workflow, sentNs, ...this.#answersTo(tick, `tick ${workflow}`) };
   }
 
   #answersTo(message: TaskDelivery | TickDelivery, name: string) {

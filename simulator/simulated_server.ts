@@ -3,6 +3,7 @@
  * scripts compare them), and what a server can do besides: restart, lose what it had not written to disk, answer from a
  * copy that lags behind. Watched: whoever checks the invariants sees each thing it did, at once.
  */
+import type { TraceContext } from "../src/core/trace_context.ts";
 import { memoryPorts } from "../src/memory/open.ts";
 import type {
   Delivery,
@@ -33,6 +34,7 @@ interface Queued {
   readonly address: TaskAddress;
   readonly data: Uint8Array;
   readonly most: number | undefined;
+  readonly trace: TraceContext | undefined;
 }
 
 /** Messages that are handed out, and what the server has forgotten about how often. */
@@ -119,8 +121,8 @@ export class SimulatedServer {
   }
 
   readonly facts: Ports["facts"] = {
-    create: async (key, data, note) => {
-      const written = await this.#memory.facts.create(key, data, note);
+    create: async (key, data, note, trace) => {
+      const written = await this.#memory.facts.create(key, data, note, trace);
       if (written === "created") {
         this.#recorded.push(key);
         this.#onDone({ is: "recorded", stored: (await this.#memory.facts.read(key))! });
@@ -140,18 +142,18 @@ export class SimulatedServer {
     },
   };
 
-  async queue(address: TaskAddress, data: Uint8Array, most?: number) {
+  async queue(address: TaskAddress, data: Uint8Array, most?: number, trace?: TraceContext) {
     // Before it is there: it may be handed out at once.
     if (!await this.#memory.tasks.has(address)) this.#tasksOut.made(subjectOf(address));
-    const written = await this.#memory.tasks.publish(address, data, most);
+    const written = await this.#memory.tasks.publish(address, data, most, trace);
     if (written === "created") {
-      this.#queued.push({ address, data, most });
+      this.#queued.push({ address, data, most, trace });
       this.#onDone({ is: "queued", address });
     }
     return written;
   }
 
-  get tasks(): Pick<Ports["tasks"], "withdraw" | "has" | "list" | "tidy"> {
+  get tasks(): Pick<Ports["tasks"], "withdraw" | "has" | "list" | "tidy" | "depths"> {
     return this.#memory.tasks;
   }
 
@@ -256,8 +258,8 @@ export class SimulatedServer {
       await tasks.withdraw(address.workflow, address.node);
     }
     // Acknowledgements are lost too.
-    for (const { address, data, most } of this.#ackedTasks.slice(-rolls.roll(4))) {
-      await tasks.publish(address, data, most);
+    for (const { address, data, most, trace } of this.#ackedTasks.slice(-rolls.roll(4))) {
+      await tasks.publish(address, data, most, trace);
     }
     for (const workflow of this.#ticked.slice(-rolls.roll(3))) await ticks.ensure(workflow);
     this.#onDone({ is: "power cut", lost });

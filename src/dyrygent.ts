@@ -19,6 +19,8 @@ import type { ScheduleStatus } from "./core/schedule.ts";
 import type { Codec } from "./core/sealing.ts";
 import { natsPorts } from "./nats/open.ts";
 import type { Log, Ports } from "./ports.ts";
+import { checkTelemetry, guarded } from "./runs/guarded_telemetry.ts";
+import type { Telemetry } from "./telemetry.ts";
 import type { ProcessorOptions } from "./processor/options.ts";
 import { Processor } from "./processor/processor.ts";
 import type { WorkerOptions } from "./worker/options.ts";
@@ -43,6 +45,8 @@ export interface DyrygentOptions {
   codec?: Codec;
   /** Where to say what people may want to know. @default warnings and errors to the console */
   log?: Log;
+  /** Where to tell of traces and metrics: `openTelemetry()` of `nats-dyrygent/opentelemetry`. @default nowhere, at no cost */
+  telemetry?: Telemetry;
 }
 
 /** The default log: warnings and errors, one line each. */
@@ -79,8 +83,9 @@ export class Dyrygent {
       "taskLease",
       "codec",
       "log",
+      "telemetry",
     ]);
-    const { replicas = 1, storage = "file", log = consoleLog, codec } = options;
+    const { replicas = 1, storage = "file", log = consoleLog, codec, telemetry } = options;
     const namespace = checkId("namespace", options.namespace ?? "dyrygent");
     if (namespace.endsWith("_STATE")) {
       throw new InvalidOptionError(
@@ -116,6 +121,7 @@ export class Dyrygent {
       storage,
       log,
       codec,
+      telemetry: telemetry === undefined ? undefined : guarded(checkTelemetry(telemetry), log),
       tickLeaseMs: durationMs("tickLease", options.tickLease ?? "10s", { least: 500 }),
       taskLeaseMs: durationMs("taskLease", options.taskLease ?? "30s", { least: 500 }),
     });

@@ -5,6 +5,8 @@
  */
 import type { Codec } from "./core/sealing.ts";
 import type { ServerFacts } from "./core/server_health.ts";
+import type { TraceContext } from "./core/trace_context.ts";
+import type { Telemetry } from "./telemetry.ts";
 
 export type Cancel = () => void;
 
@@ -34,13 +36,21 @@ export interface Stored {
   readonly at: number;
   /** The outcome's note; only outcomes have one. */
   readonly note?: string;
+  /** The trace that it was written in, if its writer said so. */
+  readonly trace?: TraceContext;
   readonly data: Uint8Array;
 }
 
 /** The write-once log of facts. */
 export interface Facts {
   /** "exists": somebody (perhaps this caller, whose answer was lost) has written this key. */
-  create(key: string, data: Uint8Array, note?: string): Promise<"created" | "exists">;
+  create(
+    key: string,
+    data: Uint8Array,
+    note?: string,
+    /** Kept with it, and no part of what is compared. */
+    trace?: TraceContext,
+  ): Promise<"created" | "exists">;
   /** The current truth, never a stale copy. */
   read(key: string): Promise<Stored | undefined>;
   /** A fact known to be recorded: a copy will do. */
@@ -86,12 +96,16 @@ export interface TaskDelivery extends Delivery {
   readonly subject: string;
   /** When it was queued, nanoseconds since 1970 by the server's clock, as text. */
   readonly sentNs: string;
+  /** What it was queued with. Read when it is asked for. */
+  readonly trace: TraceContext | undefined;
   /** It begins to run. Messages of limited lanes count as wanted ones only from then on. */
   begin(): void;
 }
 
 export interface TickDelivery extends Delivery {
   readonly workflow: string;
+  /** As of tasks. */
+  readonly sentNs: string;
 }
 
 /** A flow of messages on demand. */
@@ -108,6 +122,17 @@ export interface TakeOptions {
   readonly ahead: number;
 }
 
+/** What is in one lane of a queue. */
+export interface LaneDepth {
+  readonly queue: string;
+  readonly lane: string;
+  readonly waiting: number;
+  /** With workers. */
+  readonly inHand: number;
+  /** Requests of workers for more. */
+  readonly asked: number;
+}
+
 /** The queue of task messages. */
 export interface Tasks {
   /** "exists": this attempt is in the queue already. */
@@ -116,6 +141,8 @@ export interface Tasks {
     data: Uint8Array,
     /** In a limited lane: how many of it may be handed out at the same time; absent: any number. The latest call holds. */
     most?: number,
+    /** Handed out with it. */
+    trace?: TraceContext,
   ): Promise<"created" | "exists">;
   /** Takes back a workflow's (a node's) task messages. */
   withdraw(workflow: string, node?: number): Promise<void>;
@@ -130,6 +157,8 @@ export interface Tasks {
   take(options: TakeOptions, onTask: (task: TaskDelivery) => void): Promise<Intake>;
   /** Removes what is kept for lanes that are used no more. */
   tidy(): Promise<void>;
+  /** How full lanes are, in no order. Not tried again when the server does not answer. */
+  depths(): Promise<LaneDepth[]>;
   /** How long a message is held without `extend`. */
   readonly leaseMs: number;
 }
@@ -150,6 +179,10 @@ export interface Ticks {
 export interface Hint {
   readonly key: string;
   readonly note?: string;
+  /** Only where there is telemetry. */
+  readonly trace?: TraceContext;
+  /** When it was recorded, milliseconds since 1970 with their fractions. Only where there is telemetry. */
+  readonly at?: number;
   readonly data: Uint8Array;
 }
 
@@ -224,6 +257,8 @@ export interface Ports {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Where to tell how it works; none: nobody is told. */
+  readonly telemetry?: Telemetry | undefined;
   /** Bytes of the largest record; a result above it is a blob. */
   readonly maxRecord: number;
 }

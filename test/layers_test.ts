@@ -8,9 +8,9 @@ function library(): Sources {
   const inSrc = readdirSync("src", { recursive: true, encoding: "utf8" })
     .map((name) => `src/${name.replaceAll("\\", "/")}`)
     .filter((path) => path.endsWith(".ts"));
-  const files = ["mod.ts", "processes.ts", "testing.ts", ...inSrc].filter((path) =>
-    existsSync(path)
-  );
+  const files = ["mod.ts", "opentelemetry.ts", "processes.ts", "testing.ts", ...inSrc].filter((
+    path,
+  ) => existsSync(path));
   return Object.fromEntries(files.map((path) => [path, readFileSync(path, "utf8")]));
 }
 
@@ -115,6 +115,19 @@ test("the cron library is known to one file", () => {
   planted({ ...recurrence, "src/core/scheduler.ts": `import "./recurrence.ts";` });
   planted({ "src/core/scheduler.ts": `import "croner";` }, /croner; only src\/core\/recurrence.ts/);
   planted({ "src/nats/facts.ts": `import "croner";` }, /croner; only src\/core\/recurrence.ts/);
+});
+
+test("packages that most do without are known to one folder, or one file", () => {
+  const entry = `import "./src/opentelemetry/spans.ts";`;
+  const spans = `import { SpanKind } from "@opentelemetry/api";`;
+  planted({ "opentelemetry.ts": entry, "src/opentelemetry/spans.ts": spans });
+  planted({ "src/dyrygent.ts": spans }, /api; only src\/opentelemetry\/ may/);
+  planted({ "src/worker/attempt.ts": spans }, /api; only src\/opentelemetry\/ may/);
+  planted({
+    "src/cli/prometheus.ts": `await import("prom-client");`,
+    "src/cli/main.ts": `import "./prometheus.ts";`,
+  });
+  planted({ "src/cli/main.ts": `import "prom-client";` }, /only src\/cli\/prometheus.ts may/);
 });
 
 test("the library imports nothing from outside of it", () => {

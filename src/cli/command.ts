@@ -2,6 +2,7 @@
 import type { ParseArgsConfig } from "node:util";
 import type { NatsConnection } from "@nats-io/nats-core";
 import type { Dyrygent } from "../dyrygent.ts";
+import type { Telemetry } from "../telemetry.ts";
 import { UsageError } from "./exit.ts";
 import type { Output } from "./output.ts";
 
@@ -14,10 +15,12 @@ export interface Asked {
   readonly values: Values;
   readonly output: Output;
   /**
-   * The namespace on the server that the flags say, or on `server`; connected when it is first asked for, and closed at
-   * the end.
+   * The namespace that the flags say, on their server or on `server`; connected when it is first asked for, and closed at
+   * the end. The first one to ask says how.
    */
-  readonly open: (server?: string) => Promise<{ app: Dyrygent; nc: NatsConnection }>;
+  readonly open: (
+    how?: { readonly server?: string | undefined; readonly telemetry?: Telemetry | undefined },
+  ) => Promise<{ app: Dyrygent; nc: NatsConnection }>;
   /** Aborts at SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
 }

@@ -6,7 +6,7 @@ import { quote } from "../core/ids.ts";
 import type { Codec } from "../core/sealing.ts";
 import { Dyrygent, type DyrygentOptions } from "../dyrygent.ts";
 import { findNamespace } from "../nats/found.ts";
-import type { Command, Values } from "./command.ts";
+import type { Asked, Command, Values } from "./command.ts";
 import { connectTo, resolved } from "./connection.ts";
 import type { Where } from "./context_file.ts";
 import { UsageError } from "./exit.ts";
@@ -16,14 +16,20 @@ import { loadModule } from "./module.ts";
 export async function openFor(
   command: Command,
   values: Values,
+  { server, telemetry }: Parameters<Asked["open"]>[0] = {},
 ): Promise<{ app: Dyrygent; nc: NatsConnection }> {
   const codec = await codecOf(values["codec"] as string | undefined);
-  const nc = await connectTo(resolved(values as Where, process.env));
+  const where = server === undefined ? values : { ...values, server };
+  const nc = await connectTo(resolved(where as Where, process.env));
   const namespace = (values["namespace"] as string | undefined) ??
     process.env["DYRYGENT_NAMESPACE"] ?? "dyrygent";
   try {
     const found = await foundOptions(nc, namespace, command);
-    const own: DyrygentOptions = codec === undefined ? { namespace } : { namespace, codec };
+    const own: DyrygentOptions = {
+      namespace,
+      ...(codec === undefined ? {} : { codec }),
+      ...(telemetry === undefined ? {} : { telemetry }),
+    };
     return { app: await Dyrygent.open(nc, { ...found, ...own }), nc };
   } catch (error) {
     await nc.close();

@@ -103,8 +103,7 @@ async function execute(
     values,
     output,
     signal: stopping.signal,
-    open: (server) =>
-      opened ??= openFor(command, server === undefined ? values : { ...values, server }),
+    open: (how) => opened ??= openFor(command, values, how),
   };
   // What serves ends what it has begun; whatever else only looks, and ends at once.
   const interrupted = new Promise<number>((resolve) => {

@@ -71,7 +71,7 @@ export async function submit(
   await checkKnownArguments(definition, workflow.inputSchemas());
   await knownTasks.check(definition, unknownTasks);
   if (dedupe === undefined) {
-    await submitDefinition(ports, ownId, definition);
+    await submitDefinition(ports, ownId, definition, "active");
     return { id: ownId, deduplicated: false };
   }
   // An id of one's own may be taken: that must show before the key stands for it.
@@ -89,7 +89,7 @@ async function submitClaimed(
   definition: Definition,
 ): Promise<"created" | "exists"> {
   try {
-    return await submitDefinition(ports, id, definition);
+    return await submitDefinition(ports, id, definition, "active");
   } catch (error) {
     if (!(error instanceof ConflictError)) throw error;
     await ports.ticks.ensure(id);

@@ -1,4 +1,5 @@
 /** The log of facts in memory. Tells listeners of each fact, once it is written. */
+import type { TraceContext } from "../core/trace_context.ts";
 import type { Clock, Facts, Stored } from "../ports.ts";
 import { filterOf } from "./filter.ts";
 
@@ -14,13 +15,19 @@ export class MemoryFacts implements Facts {
     this.#tell = tell;
   }
 
-  create(key: string, data: Uint8Array, note?: string): Promise<"created" | "exists"> {
+  create(
+    key: string,
+    data: Uint8Array,
+    note?: string,
+    trace?: TraceContext,
+  ): Promise<"created" | "exists"> {
     if (this.#log.has(key)) return Promise.resolve("exists");
     const stored: Stored = {
       key,
       seq: ++this.#seq,
       at: this.#clock.now(),
       ...(note === undefined ? {} : { note }),
+      ...(trace === undefined ? {} : { trace }),
       data: data.slice(),
     };
     this.#log.set(key, stored);

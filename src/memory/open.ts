@@ -2,7 +2,8 @@
 import { laneKind, urgencyOf } from "../core/lanes.ts";
 import { TICK } from "../core/records.ts";
 import type { Codec } from "../core/sealing.ts";
-import type { Clock, Log, Ports, Random, TaskAddress, Tasks, Ticks } from "../ports.ts";
+import type { Clock, LaneDepth, Log, Ports, Random, TaskAddress, Tasks, Ticks } from "../ports.ts";
+import type { Telemetry } from "../telemetry.ts";
 import { MemoryBlobs } from "./blobs.ts";
 import { MemoryFacts } from "./facts.ts";
 import { filterOf } from "./filter.ts";
@@ -15,6 +16,7 @@ export interface MemoryOptions {
   readonly random: Random;
   readonly log: Log;
   readonly codec?: Codec;
+  readonly telemetry?: Telemetry;
   /** Bytes of the largest record. @default 1 MiB */
   readonly maxRecord?: number;
 }
@@ -25,7 +27,7 @@ const TASK_LEASE_MS = 30_000;
 const MAX_RECORD = 1_048_576;
 
 export function memoryPorts(
-  { clock, random, log, codec, maxRecord = MAX_RECORD }: MemoryOptions,
+  { clock, random, log, codec, telemetry, maxRecord = MAX_RECORD }: MemoryOptions,
 ): Ports {
   const hints = new MemoryHints();
   return {
@@ -40,6 +42,7 @@ export function memoryPorts(
     clock,
     random,
     log,
+    telemetry,
     maxRecord,
   };
 }
@@ -72,14 +75,15 @@ function memoryTasks(queue: MemoryQueue): Tasks {
   };
   return {
     leaseMs: queue.leaseMs,
-    publish: (address, data, most) =>
-      Promise.resolve(
-        queue.add(keyOf(address), data, placeOf(address, most)) ? "created" : "exists",
-      ),
+    publish: (address, data, most, trace) => {
+      const place = { ...placeOf(address, most), ...(trace === undefined ? {} : { trace }) };
+      return Promise.resolve(queue.add(keyOf(address), data, place) ? "created" : "exists");
+    },
     withdraw: (workflow, node) =>
       Promise.resolve(queue.remove(filterOf(`*.*.${workflow}.${node ?? "*"}.*`))),
     has: (address) => Promise.resolve(queue.has(keyOf(address))),
     tidy: () => Promise.resolve(),
+    depths: () => Promise.resolve(depthsOf(queue)),
     list: (workflow) =>
       Promise.resolve(
         queue.keys().map(addressOf).filter((address) => address.workflow === workflow),
@@ -93,12 +97,31 @@ function memoryTasks(queue: MemoryQueue): Tasks {
               ...delivery,
               subject: delivery.key,
               address: addressOf(delivery.key),
-              sentNs: `${delivery.queuedAt}000000`,
+              sentNs: nanoseconds(delivery.queuedAt),
             }),
           ahead,
         ),
       ),
   };
+}
+
+const nanoseconds = (ms: number) => `${ms}000000`;
+
+/** Lanes without messages are left out: nothing in here knows of them. */
+function depthsOf(queue: MemoryQueue): LaneDepth[] {
+  const depths = new Map<string, LaneDepth>();
+  for (const key of queue.keys()) {
+    const { queue: name, lane } = addressOf(key);
+    const at = `${name}.${lane}`;
+    const depth = depths.get(at) ?? { queue: name, lane, waiting: 0, inHand: 0, asked: 0 };
+    const isOut = queue.isOut(key);
+    depths.set(at, {
+      ...depth,
+      waiting: depth.waiting + (isOut ? 0 : 1),
+      inHand: depth.inHand + (isOut ? 1 : 0),
+    });
+  }
+  return [...depths.values()];
 }
 
 function memoryTicks(queue: MemoryQueue): Ticks {
@@ -111,7 +134,15 @@ function memoryTicks(queue: MemoryQueue): Ticks {
     },
     take: (onTick) =>
       Promise.resolve(
-        queue.take(() => true, (delivery) => onTick({ ...delivery, workflow: delivery.key })),
+        queue.take(
+          () => true,
+          (delivery) =>
+            onTick({
+              ...delivery,
+              workflow: delivery.key,
+              sentNs: nanoseconds(delivery.queuedAt),
+            }),
+        ),
       ),
     list: () => Promise.resolve(queue.keys()),
   };

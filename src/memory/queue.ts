@@ -3,11 +3,13 @@
  * comes back when it is given back or its lease runs out. Answers to a message that was replaced or removed do nothing.
  * Limited lanes are as in src/nats/lanes.ts: no more than their limit is out, and a taker without slots holds one message.
  */
+import type { TraceContext } from "../core/trace_context.ts";
 import type { Cancel, Clock, Delivery, Intake } from "../ports.ts";
 
 interface Message {
   readonly key: string;
   readonly data: Uint8Array;
+  readonly trace: TraceContext | undefined;
   readonly urgency: number;
   readonly lane: MemoryLane | undefined;
   readonly order: number;
@@ -30,6 +32,8 @@ export interface MemoryLane {
 export interface Place {
   readonly urgency: number;
   readonly lane?: MemoryLane;
+  /** Handed out with the message. */
+  readonly trace?: TraceContext;
 }
 
 /** One delivery of a message of a limited lane, to one taker. */
@@ -74,7 +78,7 @@ export class MemoryQueue {
   }
 
   /** Returns false, and changes nothing, when the key has a message. */
-  add(key: string, data: Uint8Array, { urgency, lane }: Place = { urgency: 0 }): boolean {
+  add(key: string, data: Uint8Array, { urgency, lane, trace }: Place = { urgency: 0 }): boolean {
     if (this.#messages.has(key)) {
       // Its lane may have another limit now.
       this.#handSoon();
@@ -83,6 +87,7 @@ export class MemoryQueue {
     const message: Message = {
       key,
       data,
+      trace,
       urgency,
       lane,
       order: this.#order++,
@@ -114,6 +119,11 @@ export class MemoryQueue {
 
   keys(): string[] {
     return [...this.#messages.keys()];
+  }
+
+  /** Whether it is with a taker, or given back with a delay that is not over. */
+  isOut(key: string): boolean {
+    return this.#messages.get(key)?.isOut === true;
   }
 
   take(
@@ -252,6 +262,7 @@ export class MemoryQueue {
     return {
       key: message.key,
       data: message.data,
+      trace: message.trace,
       deliveries: message.deliveries,
       queuedAt: message.queuedAt,
       begin: () => {
@@ -286,6 +297,7 @@ export class MemoryQueue {
 
 export interface QueueDelivery extends Delivery {
   readonly key: string;
+  readonly trace: TraceContext | undefined;
   /** Milliseconds since 1970. */
   readonly queuedAt: number;
   begin(): void;

@@ -2,11 +2,12 @@
 import type { Msg } from "@nats-io/nats-core";
 import { AckPolicy, DeliverPolicy, type PurgeOpts, ReplayPolicy } from "@nats-io/jetstream";
 import { fromBase64 } from "../core/base64.ts";
+import { type TraceContext, traceLines } from "../core/trace_context.ts";
 import type { Facts, Stored } from "../ports.ts";
 import { agreed } from "./agreement.ts";
 import { CODE, translate } from "./errors.ts";
 import { parseAckAddress, PullIntake } from "./intake.ts";
-import { noteInHeaders, noteLine, noteOf } from "./note.ts";
+import { notedIn, notedOf, noteLine } from "./note.ts";
 import { ifFree } from "./requests.ts";
 import { isClustered, type Link } from "./link.ts";
 
@@ -34,10 +35,17 @@ export class NatsFacts implements Facts {
     this.#link = link;
   }
 
-  create(key: string, data: Uint8Array, note?: string): Promise<"created" | "exists"> {
+  create(
+    key: string,
+    data: Uint8Array,
+    note?: string,
+    trace?: TraceContext,
+  ): Promise<"created" | "exists"> {
     const { requests, patience, names } = this.#link;
     const what = note === undefined ? "record a fact" : "record an outcome";
-    const headers = note === undefined ? undefined : ifFree(noteLine(note));
+    const headers = note === undefined && trace === undefined ? undefined : ifFree(
+      (note === undefined ? "" : noteLine(note)) + (trace === undefined ? "" : traceLines(trace)),
+    );
     const write = () => requests.publishOnce(what, names.factPrefix + key, data, headers);
     return write().then((answer) =>
       answer === "created" ? answer : agreed<"created" | "exists">(patience, what, {
@@ -70,7 +78,7 @@ export class NatsFacts implements Facts {
       key,
       seq: Number(msg.headers!.get("Nats-Sequence")),
       at: Date.parse(msg.headers!.get("Nats-Time-Stamp")),
-      ...noteOf(msg),
+      ...notedOf(msg),
       data: msg.data,
     };
   }
@@ -96,7 +104,7 @@ export class NatsFacts implements Facts {
       key: message.subject.slice(this.#link.names.factPrefix.length),
       seq: message.seq,
       at: Date.parse(message.time),
-      ...noteInHeaders(message.hdrs === undefined ? undefined : atob(message.hdrs)),
+      ...notedIn(message.hdrs === undefined ? undefined : atob(message.hdrs)),
       data: fromBase64(message.data ?? ""),
     };
   }
@@ -181,7 +189,7 @@ export class NatsFacts implements Facts {
           key: msg.subject.slice(this.#link.names.factPrefix.length),
           seq,
           at: Number(sentNs.slice(0, -6)),
-          ...noteOf(msg),
+          ...notedOf(msg),
           data: msg.data,
         });
         taken++;

@@ -4,17 +4,20 @@ import type { Cancel, Hint, Hints } from "../ports.ts";
 import { translate } from "./errors.ts";
 import { isClustered } from "./link.ts";
 import type { Names } from "./names.ts";
-import { noteOf } from "./note.ts";
+import { notedOf, noteOf, recordedAt } from "./note.ts";
 
 export class NatsHints implements Hints {
   readonly #nc: NatsConnection;
   readonly #names: Names;
   readonly #onGap = new Set<() => void>();
   readonly #settling = new Set<() => void>();
+  readonly #isTraced: boolean;
 
-  constructor(nc: NatsConnection, names: Names) {
+  /** @param isTraced whether somebody wants to know in which traces facts were written, and when exactly. */
+  constructor(nc: NatsConnection, names: Names, { isTraced }: { isTraced: boolean }) {
     this.#nc = nc;
     this.#names = names;
+    this.#isTraced = isTraced;
     void this.#watchConnection();
   }
 
@@ -25,7 +28,12 @@ export class NatsHints implements Hints {
   onFact(filter: string, call: (hint: Hint) => void): Cancel {
     const { hintPrefix } = this.#names;
     return this.#on(hintPrefix + filter, (msg) => {
-      call({ key: msg.subject.slice(hintPrefix.length), ...noteOf(msg), data: msg.data });
+      const key = msg.subject.slice(hintPrefix.length);
+      call(
+        this.#isTraced
+          ? { key, ...notedOf(msg), ...recordedAt(msg), data: msg.data }
+          : { key, ...noteOf(msg), data: msg.data },
+      );
     });
   }
 

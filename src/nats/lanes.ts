@@ -19,8 +19,10 @@
  */
 import type { Msg, NatsConnection, Subscription } from "@nats-io/nats-core";
 import { laneKind, urgencyOf } from "../core/lanes.ts";
+import type { TraceContext } from "../core/trace_context.ts";
 import type { Cancel, Clock, Intake, Log, TaskAddress, TaskDelivery } from "../ports.ts";
 import { Acknowledging, PullIntake } from "./intake.ts";
+import { notedOf } from "./note.ts";
 import type { Stall } from "./stall.ts";
 import { isLane, type Lane, laneConsumer, type Names, parseTaskSubject } from "./names.ts";
 
@@ -34,11 +36,17 @@ const MOST_IN_ADVANCE = 256;
 class NatsTaskDelivery extends Acknowledging implements TaskDelivery {
   readonly subject: string;
   readonly address: TaskAddress | undefined;
+  readonly #msg: Msg;
 
   constructor(nc: NatsConnection, names: Names, msg: Msg) {
     super(nc, msg);
+    this.#msg = msg;
     this.subject = msg.subject;
     this.address = parseTaskSubject(names, msg.subject);
+  }
+
+  get trace(): TraceContext | undefined {
+    return notedOf(this.#msg).trace;
   }
 
   begin(): void {}

@@ -6,6 +6,7 @@ import { UnsupportedServerError } from "../core/errors.ts";
 import { isSupported, OLDEST_SERVER } from "../core/server_health.ts";
 import type { Codec } from "../core/sealing.ts";
 import type { Log, Ports } from "../ports.ts";
+import type { Telemetry } from "../telemetry.ts";
 import { NatsBlobs } from "./blobs.ts";
 import { systemClock } from "./clock.ts";
 import { translate } from "./errors.ts";
@@ -38,6 +39,7 @@ export interface NatsOptions extends StorageOptions {
   readonly unusedLaneMs?: number;
   readonly log: Log;
   readonly codec?: Codec | undefined;
+  readonly telemetry?: Telemetry | undefined;
 }
 
 const REQUESTS = { timeoutMs: 5_000, patienceMs: 30_000, window: 4_096 };
@@ -48,7 +50,8 @@ const LARGEST_RECORD = 1_048_576;
 
 /** @throws {UnsupportedServerError}, {ConfigMismatchError}, {UnavailableError} */
 export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promise<Ports> {
-  const { namespace, log, codec, tickLeaseMs, taskLeaseMs, unusedLaneMs = 600_000 } = options;
+  const { namespace, log, codec, telemetry, tickLeaseMs, taskLeaseMs } = options;
+  const { unusedLaneMs = 600_000 } = options;
   if (nc.isClosed()) throw translate(`open "${namespace}"`, new ClosedConnectionError());
   checkVersion(nc.info?.version ?? "unknown");
   const names = namesIn(namespace);
@@ -75,7 +78,7 @@ export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promi
     facts: new NatsFacts(link),
     tasks: new NatsTasks(link, taskLeaseMs, unusedLaneMs),
     ticks: new NatsTicks(link, tickLeaseMs),
-    hints: new NatsHints(nc, names),
+    hints: new NatsHints(nc, names, { isTraced: telemetry !== undefined }),
     views: await openViews(link, options),
     blobs: new NatsBlobs(link, options, maxRecord),
     inspect: (asked) => inspect(link, options, asked),
@@ -83,6 +86,7 @@ export async function natsPorts(nc: NatsConnection, options: NatsOptions): Promi
     clock: systemClock,
     random: systemRandom,
     log,
+    telemetry,
     maxRecord,
   };
 }

@@ -11,8 +11,10 @@
 import type { ConsumerConfig, ConsumerInfo } from "@nats-io/jetstream";
 import { ConfigMismatchError } from "../core/errors.ts";
 import { DEFAULT_PRIORITY, isLimited, laneFor } from "../core/lanes.ts";
-import type { Intake, TakeOptions, TaskAddress, TaskDelivery, Tasks } from "../ports.ts";
+import { type TraceContext, traceLines } from "../core/trace_context.ts";
+import type { Intake, LaneDepth, TakeOptions, TaskAddress, TaskDelivery, Tasks } from "../ports.ts";
 import { CODE, translate } from "./errors.ts";
+import { laneDepths } from "./lane_depths.ts";
 import { Lanes } from "./lanes.ts";
 import {
   type Lane,
@@ -22,6 +24,7 @@ import {
   parseTaskSubject,
   taskSubject,
 } from "./names.ts";
+import { ifFree } from "./requests.ts";
 import { ensureConsumer, ensureLimitedConsumer, laneConfig } from "./setup.ts";
 import type { Link } from "./link.ts";
 import { lookForStall, type Stall } from "./stall.ts";
@@ -73,15 +76,17 @@ export class NatsTasks implements Tasks {
     address: TaskAddress,
     data: Uint8Array,
     most?: number,
+    trace?: TraceContext,
   ): Promise<"created" | "exists"> {
     const { queue, lane } = address;
     const subject = taskSubject(this.#link.names, address);
     const opened = most === undefined ? { queue, lane } : { queue, lane, most };
+    const headers = trace === undefined ? undefined : ifFree(traceLines(trace));
     if (this.#isOpen(opened, OPEN)) {
-      return this.#link.requests.publishOnce("queue a task", subject, data);
+      return this.#link.requests.publishOnce("queue a task", subject, data, headers);
     }
     return this.#openLane(opened, OPEN)
-      .then(() => this.#link.requests.publishOnce("queue a task", subject, data));
+      .then(() => this.#link.requests.publishOnce("queue a task", subject, data, headers));
   }
 
   async withdraw(workflow: string, node?: number): Promise<void> {
@@ -242,6 +247,10 @@ export class NatsTasks implements Tasks {
       const lane = parseLaneConsumer(info.name);
       if (lane !== undefined) yield { lane, info };
     }
+  }
+
+  depths(): Promise<LaneDepth[]> {
+    return laneDepths(this.#link.jsm, this.#names);
   }
 
   async tidy(): Promise<void> {

@@ -25,6 +25,7 @@ import {
   writeStatus,
 } from "../core/records.ts";
 import type { Scheduler } from "../core/scheduler.ts";
+import type { TraceContext } from "../core/trace_context.ts";
 import type { Hint, Ports, TaskAddress } from "../ports.ts";
 import { statusOf } from "../runs/submission.ts";
 import { type Due, DueQueue } from "./due.ts";
@@ -32,7 +33,8 @@ import type { Ear } from "./ear.ts";
 import { recordEnd, whyEnded } from "./ending.ts";
 import { Family } from "./family.ts";
 import { InFlight, type Sent } from "./in_flight.ts";
-import { type LoadedFacts, loadFacts, UNTOUCHED } from "./load.ts";
+import { Instrumentation } from "./instrumentation.ts";
+import { type LoadedFacts, loadFacts, untouched } from "./load.ts";
 import { type Outcome, recordOutcome } from "./outcome.ts";
 import { lookAt, overdueFailure, timeoutOf } from "./overdue.ts";
 import { Ready } from "./ready.ts";
@@ -80,6 +82,10 @@ export class Conductor {
   readonly #ready = new Ready<Dispatch>();
   readonly #due = new DueQueue();
   readonly #inFlight = new InFlight();
+  /** What it was submitted in, for its task messages. */
+  readonly #trace: TraceContext | undefined;
+  /** Undefined where nobody is told. */
+  readonly instruments: Instrumentation | undefined;
   /** The log as it was last read, and in its scheduler the facts heard since. */
   #replayed: Replayed;
   /** How many control facts were read. */
@@ -104,7 +110,11 @@ export class Conductor {
     ports: Ports,
     workflow: string,
     ear: Ear,
-    { definition, submittedAt }: { definition: Definition; submittedAt: number },
+    { definition, submittedAt, trace }: {
+      definition: Definition;
+      submittedAt: number;
+      trace?: TraceContext | undefined;
+    },
     options: ConductorOptions,
     events: ConductorEvents,
   ) {
@@ -113,6 +123,8 @@ export class Conductor {
     this.#ear = ear;
     this.definition = definition;
     this.submittedAt = submittedAt;
+    this.#trace = trace;
+    this.instruments = Instrumentation.of(ports, workflow, definition, trace);
     this.#window = new Window(Math.min(options.window, definition.maxParallel ?? Infinity));
     this.#routes = new Routes(workflow, definition, options.queues);
     this.#events = events;
@@ -130,7 +142,7 @@ export class Conductor {
 
   /** @param isUntouched nothing was recorded about this workflow but its definition when that was read. */
   async begin({ isUntouched }: { isUntouched: boolean }): Promise<void> {
-    await this.#takeOver(isUntouched ? UNTOUCHED : undefined);
+    await this.#takeOver(isUntouched ? untouched() : undefined);
     // Not left to this one's next look: its tick may go to another processor each time.
     await this.#ensureChildren();
     // A subscription made this moment may not be known to every server yet.
@@ -383,7 +395,7 @@ export class Conductor {
     this.#latest = hint.key;
     // What was recorded before a control fact counts, what came later does not: only the log knows the order.
     if (fact.is === "control") this.#follow(this.#refresh());
-    else this.#onNodeFact(fact, note, hint.data);
+    else this.#onNodeFact(fact, note, hint);
   }
 
   #knowsControl(key: string): boolean {
@@ -394,12 +406,15 @@ export class Conductor {
   #onNodeFact(
     fact: Exclude<Fact, { is: "control" }>,
     note: OutcomeNote | undefined,
-    data: Uint8Array,
+    hint: Hint,
   ): void {
     const { node, attempt } = fact;
     const sent = this.#inFlight.take(node, attempt);
     if (sent !== undefined) this.#noteWait(node, sent, note);
-    if (fact.is === "succeeded" && note?.elsewhere === undefined) this.#messages.keep(node, data);
+    if (fact.is === "succeeded" && note?.elsewhere === undefined) {
+      this.#messages.keep(node, hint.data);
+    }
+    this.instruments?.take(hint, fact);
     const isAhead = this.#scheduler.isHeld(node);
     this.#do(this.#scheduler.apply(fact));
     // The log has, in order, what was not heard.
@@ -409,10 +424,13 @@ export class Conductor {
       (this.#scheduler.paused || this.#scheduler.hasEnded(node));
     if (isLate) this.#follow(this.#keepInStep());
     this.#pump();
+    this.instruments?.taken(fact, this.#scheduler.isOpen(node));
   }
 
   /** A limited one waits for its limit, whatever the workers do. */
-  #noteWait(node: number, { at }: Sent, outcome: OutcomeNote | undefined): void {
+  #noteWait(node: number, sent: Sent, outcome: OutcomeNote | undefined): void {
+    const { at } = sent;
+    this.instruments?.arrived(sent, outcome);
     if (outcome === undefined || this.#routes.limitOf(node) !== undefined) return;
     const tookMs = this.#ports.clock.monotonic() - at;
     this.#window.onWaited(tookMs - (outcome.endedAt - outcome.startedAt));
@@ -536,15 +554,32 @@ export class Conductor {
     }
     const address = this.#routes.addressOf(node, attempt);
     const { lane } = address;
-    const { clock, tasks } = this.#ports;
-    const sent: Sent = { attempt, lane, at: clock.monotonic(), confirmedAt: undefined, expiresAt };
+    const { clock } = this.#ports;
+    const sent: Sent = {
+      attempt,
+      lane,
+      at: clock.monotonic(),
+      confirmedAt: undefined,
+      expiresAt,
+      freedAt: this.instruments?.freedAt,
+    };
     this.#inFlight.add(node, sent);
     if (expiresAt !== undefined) this.#due.push({ at: lookAt(expiresAt), node, attempt });
     const most = this.#routes.limitOf(node)?.max;
     this.#follow(
-      tasks.publish(address, message, most),
+      this.#publish(address, message, most),
       () => sent.confirmedAt = clock.monotonic(),
     );
+  }
+
+  #publish(address: TaskAddress, message: Uint8Array, most?: number): Promise<unknown> {
+    const { tasks } = this.#ports;
+    return this.instruments === undefined
+      ? tasks.publish(address, message, most, this.#trace)
+      : this.instruments.dispatch(
+        address,
+        (trace) => tasks.publish(address, message, most, trace),
+      );
   }
 
   #follow(write: Promise<unknown>, onDone?: () => void): void {
@@ -576,6 +611,7 @@ export class Conductor {
     this.#replayed = replayed;
     this.#controls = loaded.controls;
     this.#latest = loaded.latest;
+    this.instruments?.recall(loaded.traces);
     this.#ready.clear();
     this.#inFlight.keep((node, attempt) => this.#isOpen(node, attempt));
     for (const effect of scheduler.open()) {

@@ -14,6 +14,8 @@ export interface Sent {
   confirmedAt: number | undefined;
   /** It may begin until then; milliseconds since 1970. */
   readonly expiresAt: number | undefined;
+  /** Where there is telemetry: when that was recorded which made it ready; milliseconds since 1970. */
+  readonly freedAt?: number | undefined;
 }
 
 export class InFlight {

@@ -9,15 +9,23 @@ import {
   endsOf,
   everythingOf,
   outcomesOf,
+  parseKey,
 } from "../core/keys.ts";
 import { LogReader, wholeDefinition } from "../core/recorded.ts";
 import { readControl } from "../core/records.ts";
 import type { Fact } from "../core/fact.ts";
+import type { TraceContext } from "../core/trace_context.ts";
 import type { Facts, Stored } from "../ports.ts";
 import { withBody } from "../runs/bodies.ts";
 
 export type LoadedDefinition =
-  | { readonly is: "definition"; readonly definition: Definition; readonly submittedAt: number }
+  | {
+    readonly is: "definition";
+    readonly definition: Definition;
+    readonly submittedAt: number;
+    /** What it was submitted in. */
+    readonly trace: TraceContext | undefined;
+  }
   | { readonly is: "missing" }
   /** Written by a newer version: a newer processor can read it. */
   | { readonly is: "newer"; readonly version: number }
@@ -62,7 +70,7 @@ async function definitionIn(
       record.data,
       (key) => facts.readRecorded(key),
     );
-    return { is: "definition", definition, submittedAt };
+    return { is: "definition", definition, submittedAt, trace: record.trace };
   } catch (error) {
     if (!(error instanceof InvalidWorkflowError)) throw error;
     return { is: "unreadable", error, parent: parentIn(record.data) };
@@ -85,10 +93,18 @@ export interface LoadedFacts {
   readonly outcomes: number;
   /** The key of the last of them. */
   readonly latest: string | undefined;
+  /** Of the latest record of each node, as far as their writers said so. */
+  readonly traces: Map<number, TraceContext>;
 }
 
 /** What is recorded of a workflow that is new. */
-export const UNTOUCHED: LoadedFacts = { facts: [], controls: 0, outcomes: 0, latest: undefined };
+export const untouched = (): LoadedFacts => ({
+  facts: [],
+  controls: 0,
+  outcomes: 0,
+  latest: undefined,
+  traces: new Map(),
+});
 
 /** All outcomes and control facts. */
 export async function loadFacts(facts: Facts, workflow: string): Promise<LoadedFacts> {
@@ -114,7 +130,17 @@ export async function loadFacts(facts: Facts, workflow: string): Promise<LoadedF
     controls: lastNumber(workflow, controls),
     outcomes: outcomes.length,
     latest: all.at(-1)?.key,
+    traces: tracesIn(all),
   };
+}
+
+function tracesIn(stored: readonly Stored[]): Map<number, TraceContext> {
+  const traces = new Map<number, TraceContext>();
+  for (const { key, trace } of stored) {
+    const parsed = trace === undefined ? undefined : parseKey(key);
+    if (parsed !== undefined && "node" in parsed) traces.set(parsed.node, trace!);
+  }
+  return traces;
 }
 
 /** The next control fact is written under the first free number after as many as there are. */

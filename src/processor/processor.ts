@@ -12,6 +12,7 @@ import { quote } from "../core/ids.ts";
 import { type LiveProcessor, PROCESSORS } from "../core/presence.ts";
 import { type EndRecord, failureOf, type RunStatus, writeEnd } from "../core/records.ts";
 import { noCounts } from "../core/scheduler.ts";
+import type { Reading } from "../core/metrics.ts";
 import type { Cancel, Intake, Ports, TickDelivery } from "../ports.ts";
 import { lastEnd } from "../runs/end.ts";
 import { Presence } from "../runs/presence.ts";
@@ -86,6 +87,7 @@ export class Processor {
   readonly #isAnnounced: boolean;
   readonly #keep: number;
   #presence: Presence | undefined;
+  #stopObserving: Cancel = () => {};
   readonly #held = new Map<string, Held>();
   /** Those of `#held` that are not parked. */
   readonly #active = new Set<Held>();
@@ -139,6 +141,7 @@ export class Processor {
     if (this.#state !== "running") return;
     this.#sweeper.start();
     this.#recurrences.start();
+    this.#stopObserving = this.#ports.telemetry?.observe(() => this.#readings()) ?? (() => {});
     if (!this.#isAnnounced) return;
     this.#presence = this.#present();
     await this.#presence.begin();
@@ -154,6 +157,18 @@ export class Processor {
       startedAt,
       at,
     }));
+  }
+
+  async #readings(): Promise<Reading[]> {
+    const active = this.#active.size;
+    const conducted = { is: "conducted", active, parked: this.#held.size - active } as const;
+    try {
+      const lanes = await this.#ports.tasks.depths();
+      return [conducted, ...lanes.map((lane) => ({ is: "lane", ...lane }) as const)];
+    } catch (error) {
+      this.#ports.log("debug", "how full the queues are cannot be seen", { error });
+      return [conducted];
+    }
   }
 
   /** Stops: other processors get its workflows at once. */
@@ -231,6 +246,7 @@ export class Processor {
   async #end(delayMs: number): Promise<void> {
     this.#state = "stopping";
     this.#sweeper.stop();
+    this.#stopObserving();
     this.#cancelHousekeeping();
     this.#housekeeping = false;
     for (const cancel of this.#cancels) cancel();
@@ -262,6 +278,7 @@ export class Processor {
     this.#tickedAt = now;
     const known = this.#held.get(tick.workflow);
     if (known !== undefined) return this.#onTickAgain(known, tick, now);
+    this.#measureLateness(tick);
     const held: Held = {
       tick,
       conductor: undefined,
@@ -280,7 +297,7 @@ export class Processor {
     this.#report?.conducted.add(tick.workflow);
     // Whoever conducted it before is told: two conductors do no harm, but twice the work.
     this.#ports.hints.tell(`held.${tick.workflow}`, encoder.encode(this.id));
-    void this.#load(held, { fresh: tick.deliveries === 1 });
+    void this.#load(held, { fresh: tick.deliveries === 1, isNews: true });
   }
 
   /** The safety net, a wake, or a tick that was redelivered although it is held. */
@@ -292,14 +309,26 @@ export class Processor {
     this.#leavePlace(held);
     held.takesPlace = true;
     if (held.parkedUntil !== undefined) {
+      // Before its time it was woken.
+      if (now >= held.parkedUntil) this.#tellLate(now - held.parkedUntil);
       held.parkedUntil = undefined;
       this.#activate(held);
     }
     if (held.busy) return;
-    if (held.conductor === undefined) return this.#loadAgain(held);
+    if (held.conductor === undefined) return this.#loadAgain(held, { isNews: false });
     this.#hooks.call("activeTick", () => [held.conductor!.status()]);
     held.busy = true;
     void this.#ensure(held, held.conductor);
+  }
+
+  /** One that was given back before is due at a moment that this processor need not know. */
+  #measureLateness({ deliveries, sentNs }: TickDelivery): void {
+    if (this.#ports.telemetry === undefined || deliveries > 1) return;
+    this.#tellLate(Math.max(0, this.#ports.clock.now() - Number(sentNs) / 1e6));
+  }
+
+  #tellLate(lateMs: number): void {
+    this.#ports.telemetry?.measure({ is: "ticked", lateMs });
   }
 
   async #ensure(held: Held, conductor: Conductor): Promise<void> {
@@ -330,13 +359,16 @@ export class Processor {
   }
 
   /** One of those that are parked without a conductor. */
-  #loadAgain(held: Held): void {
+  #loadAgain(held: Held, { isNews }: { isNews: boolean }): void {
     held.busy = true;
-    void this.#load(held, { fresh: false });
+    void this.#load(held, { fresh: false, isNews });
   }
 
-  /** @param fresh nobody has conducted it yet. */
-  async #load(held: Held, { fresh }: { fresh: boolean }): Promise<void> {
+  /**
+   * @param fresh nobody has conducted it yet.
+   * @param isNews it is more than a look at one that is quiet: there may be millions of those, of which nobody is told.
+   */
+  async #load(held: Held, { fresh, isNews }: { fresh: boolean; isNews: boolean }): Promise<void> {
     const { workflow } = held.tick;
     const { facts, hints } = this.#ports;
     let ear: Ear | undefined;
@@ -357,6 +389,7 @@ export class Processor {
         onTrouble: (error) => this.#onTrouble(held, error),
       });
       held.conductor = conductor;
+      if (isNews) conductor.instruments?.wake();
       held.stopListening?.();
       held.stopListening = undefined;
       await conductor.begin({ isUntouched });
@@ -429,7 +462,8 @@ export class Processor {
       held.extendedAt = now;
       held.tick.extend();
       this.#activate(held);
-      if (held.conductor === undefined) this.#loadAgain(held);
+      held.conductor?.instruments?.wake();
+      if (held.conductor === undefined) this.#loadAgain(held, { isNews: true });
       else this.#hooks.call("activeTick", () => [held.conductor!.status()]);
     } else if (now - held.extendedAt > FENCE * leaseMs) {
       this.#ports.log(
@@ -438,7 +472,7 @@ export class Processor {
           Math.round(now - held.extendedAt)
         } ms`,
       );
-      this.#drop(held);
+      this.#loseLease(held);
     } else this.#extendIfDue(held, now);
     held.idleMs = this.#options.idleMs[0];
   }
@@ -454,12 +488,19 @@ export class Processor {
     // Given back, it makes somebody look again.
     if (held.cameWhileEnding) held.tick.giveBack();
     else held.tick.ack();
+    this.#tellEnd(conductor);
     if (this.#report !== undefined) this.#report.finished++;
     this.#drop(held);
     this.#hooks.call(
       "finish",
       () => [conductor.status(this.#ports.clock.now()) satisfies RunStatus],
     );
+  }
+
+  #tellEnd({ instruments, definition, submittedAt, state }: Conductor): void {
+    instruments?.rest(state);
+    const ms = Math.max(0, this.#ports.clock.now() - submittedAt);
+    this.#ports.telemetry?.measure({ is: "ended", workflow: definition.name, state, ms });
   }
 
   #onTrouble(held: Held, error: unknown): void {
@@ -491,9 +532,15 @@ export class Processor {
     }
   }
 
+  #loseLease(held: Held): void {
+    this.#ports.telemetry?.measure({ is: "leaseLost", lease: "tick" });
+    this.#drop(held);
+  }
+
   #drop(held: Held): void {
     if (this.#held.get(held.tick.workflow) !== held) return;
     held.conductor?.close();
+    held.conductor?.instruments?.rest("let go");
     held.stopListening?.();
     this.#held.delete(held.tick.workflow);
     this.#active.delete(held);
@@ -531,6 +578,7 @@ export class Processor {
     held.parkedUntil = clock.monotonic() + delayMs;
     this.#active.delete(held);
     this.#leavePlace(held);
+    conductor.instruments?.rest("parked");
     void conductor.show().catch(() => {});
     this.#parked.add(held);
     if (this.#parked.size > this.#keep) {
@@ -572,7 +620,7 @@ export class Processor {
     const quietMs = this.#state === "once" ? QUIET_ONCE_MS : QUIET_MS;
     for (const held of [...this.#active]) {
       if (now - held.extendedAt > FENCE * ticks.leaseMs) {
-        this.#drop(held);
+        this.#loseLease(held);
         continue;
       }
       this.#extendIfDue(held, now);

@@ -16,13 +16,16 @@ import { type RunStatus, writeStatus } from "../core/records.ts";
 import { Scheduler } from "../core/scheduler.ts";
 import { sealDefinition, unsealDefinition } from "../core/sealed_definition.ts";
 import type { Codec } from "../core/sealing.ts";
+import type { TraceContext } from "../core/trace_context.ts";
 import type { Ports } from "../ports.ts";
+import type { Cause } from "../telemetry.ts";
 
 /** Chunks of a definition under way at once. */
 const UPLOAD_WINDOW = 16;
 
 /**
  * Resolves once definition and tick are durable: "exists" when somebody (perhaps this caller before) had submitted it.
+ * @param cause what it is submitted in: all that the run does is part of that.
  * @throws {ConflictError} when the id is taken by other content, {PayloadTooLargeError}, {UnavailableError}, {CodecError} when
  * the codec cannot seal it, or cannot read what has the id already
  */
@@ -30,11 +33,42 @@ export async function submitDefinition(
   ports: Ports,
   id: string,
   definition: Definition,
+  cause: Cause = "none",
+): Promise<"created" | "exists"> {
+  const { telemetry } = ports;
+  const trace = typeof cause === "string" ? undefined : cause;
+  if (telemetry === undefined) return await makeRun(ports, id, definition, trace);
+  const { name, graph } = definition;
+  const span = telemetry.begin({
+    is: "submit",
+    run: id,
+    workflow: name,
+    nodes: graph.size,
+    parent: cause,
+  });
+  try {
+    const outcome = await makeRun(ports, id, definition, span.trace ?? trace);
+    if (outcome === "created") telemetry.measure({ is: "submitted", workflow: name });
+    span.end({ outcome });
+    return outcome;
+  } catch (error) {
+    // To some callers it is as good as a run of their own: they know.
+    const isTaken = error instanceof ConflictError;
+    span.end(isTaken ? { outcome: "conflict" } : { outcome: "failed", failure: error as Error });
+    throw error;
+  }
+}
+
+async function makeRun(
+  ports: Ports,
+  id: string,
+  definition: Definition,
+  trace: TraceContext | undefined,
 ): Promise<"created" | "exists"> {
   const { stored, encoded } = await prepare(ports, definition);
   // Chunks before the head: the head makes it a workflow. Nothing is uploaded for an id that is taken.
   const isKnown = encoded.chunks.length > 0 && await isSubmitted(ports, id, encoded, definition);
-  const isNew = !isKnown && await write(ports, id, encoded);
+  const isNew = !isKnown && await write(ports, id, encoded, trace);
   if (!isKnown && !isNew) await isSubmitted(ports, id, encoded, definition);
   await Promise.all([
     ports.ticks.ensure(id),
@@ -107,6 +141,7 @@ async function write(
   { facts }: Ports,
   id: string,
   { head, chunks, digest }: EncodedDefinition,
+  trace: TraceContext | undefined,
 ): Promise<boolean> {
   for (let i = 0; i < chunks.length; i += UPLOAD_WINDOW) {
     await Promise.all(
@@ -115,7 +150,7 @@ async function write(
       ),
     );
   }
-  return await facts.create(definitionKey(id), head) === "created";
+  return await facts.create(definitionKey(id), head, undefined, trace) === "created";
 }
 
 /** So that it can be listed before a processor has seen it. A view: failing to write it fails nothing. */

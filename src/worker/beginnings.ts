@@ -54,6 +54,8 @@ export class Beginnings {
     const times = 1 + (seen === undefined ? 0 : readBegun(seen.data)?.times ?? 0);
     await views.put(key, writeBegun({ at: now, times }));
     held.countedAs = key;
+    held.isBegunAgain = times > 1;
+    if (times > 1) this.#ports.telemetry?.measure({ is: "leaseLost", lease: "task" });
     return times;
   }
 

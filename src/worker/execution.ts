@@ -7,6 +7,7 @@ import { failureOf } from "../core/records.ts";
 import { isPromiseLike, ValidationError } from "../core/standard_schema.ts";
 import { fill, type Sources } from "../core/template.ts";
 import type { Cancel, Clock } from "../ports.ts";
+import type { Ongoing } from "../telemetry.ts";
 import type { Attempt } from "./attempt.ts";
 import { callHandler } from "./checked_call.ts";
 import { runAs } from "./current_task.ts";
@@ -22,6 +23,8 @@ export interface Execution {
   readonly handler: Handler;
   readonly signature: SignatureRecord;
   readonly attempt: Attempt;
+  /** What the handler begins is part of it. */
+  readonly span: Ongoing | undefined;
   readonly sources: Sources;
   readonly clock: Clock;
   /** Bytes of the largest result. */
@@ -34,10 +37,13 @@ const ONCE = { calls: "once", index: 0 } as const;
 
 /** Synchronous handlers cost no turn of the event loop. */
 export function execute(execution: Execution): Executed | Promise<Executed> {
-  const { signature, attempt, handler, sources } = execution;
+  const { signature, attempt, handler, span, sources } = execution;
   try {
     const args = fill(signature.args, signature.inputs ?? [], sources) as unknown[];
-    const returned = runAs(attempt, () => call(handler, signature.calls ?? "once", args));
+    const run = () => call(handler, signature.calls ?? "once", args);
+    const returned = span === undefined
+      ? runAs(attempt, run)
+      : span.within(() => runAs(attempt, run));
     if (!isPromiseLike(returned)) return encodeResult(returned, execution);
     return settle(execution, returned);
   } catch (error) {

@@ -134,7 +134,8 @@ export class Recorder {
     const { clock, log } = this.#ports;
     const above = verdict.is === "run" ? verdict.message.workflow : { depth: 0 };
     try {
-      await recordExpansion(this.#ports, verdict.address, above, definition);
+      const trace = held.trace ?? held.task.trace;
+      await recordExpansion(this.#ports, verdict.address, above, definition, trace);
     } catch (error) {
       if (!(error instanceof UnavailableError || error instanceof CodecError)) {
         const failure = { ...failureOf(error), fatal: true };
@@ -155,7 +156,7 @@ export class Recorder {
     // Given back meanwhile: whoever gets it next records it.
     if (!this.#isHeld(held)) return this.#removeIfRefused(outcome);
     const { facts, clock, log } = this.#ports;
-    facts.create(key, data, note).then(
+    facts.create(key, data, note, held.trace).then(
       (written) => {
         this.#onRecorded(held);
         if (written === "exists") this.#removeIfRefused(outcome);

@@ -20,6 +20,7 @@ import { Beginnings } from "./beginnings.ts";
 import { BUILTIN_TASKS } from "./builtin.ts";
 import { execute, type Executed } from "./execution.ts";
 import type { InHand } from "./in_hand.ts";
+import { Instrumentation } from "./instrumentation.ts";
 import { Inputs } from "./inputs.ts";
 import { type CheckedOptions, checkOptions, type WorkerOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
@@ -49,6 +50,7 @@ export class Worker {
   readonly #pace: Pace;
   readonly #beginnings: Beginnings;
   readonly #recorder: Recorder;
+  readonly #instruments: Instrumentation | undefined;
   readonly #inHand = new Set<InHand>();
   /** In hand and waiting for a slot: the most urgent first, of equals those of limited lanes, then the oldest. */
   readonly #waiting: InHand[] = [];
@@ -79,6 +81,7 @@ export class Worker {
       isHeld: (held) => this.#inHand.has(held),
       onRecorded: (held) => this.#settle(held),
     });
+    this.#instruments = Instrumentation.of(ports, this.id);
     if (isAnnounced) this.#presence = this.#present();
   }
 
@@ -107,6 +110,9 @@ export class Worker {
     }
     if (this.#state !== "started") return await this.#intake.close(); // It was stopped meanwhile.
     this.#intake.want(this.#options.concurrency + this.#options.prefetch);
+    if (this.#instruments !== undefined) {
+      this.#cancels.push(this.#instruments.observe(this.#inHand));
+    }
     await this.#presence?.begin();
   }
 
@@ -168,6 +174,9 @@ export class Worker {
       cancelWait: () => {},
       begun: false,
       countedAs: undefined,
+      isBegunAgain: false,
+      span: undefined,
+      trace: undefined,
       progress: undefined,
     };
     this.#inHand.add(held);
@@ -319,10 +328,15 @@ export class Worker {
       this.#tellProgress(held, topic, JSON.stringify(value) ?? "null");
     });
     held.isCleanup = message.isCleanup;
+    if (this.#instruments !== undefined) {
+      held.span = this.#instruments.begin(held, verdict);
+      held.trace = held.span.trace;
+    }
     return execute({
       handler,
       signature,
       attempt: held.attempt,
+      span: held.span,
       sources,
       clock: this.#ports.clock,
       maxResult: this.#options.maxResult,
@@ -344,7 +358,10 @@ export class Worker {
     // Without a start it goes on waiting for its moment.
     if (executed === undefined || !("address" in verdict)) {
       if (held.startedAt !== undefined) this.#release(held);
-    } else if (this.#inHand.has(held)) this.#recorder.record(held, verdict, executed);
+    } else if (this.#inHand.has(held)) {
+      this.#instruments?.end(held, verdict, executed);
+      this.#recorder.record(held, verdict, executed);
+    }
     this.#fill();
   }
 
@@ -367,6 +384,8 @@ export class Worker {
 
   #drop(held: InHand, delayMs?: number): void {
     if (!this.#inHand.has(held)) return;
+    held.span?.end({ outcome: "given back" });
+    held.span = undefined;
     held.task.giveBack(delayMs);
     this.#release(held);
   }

@@ -63,6 +63,7 @@ import { Scheduler } from "../../src/core/scheduler.ts";
 import { shownFailure } from "../../src/core/sealed_failure.ts";
 import { isSealed, sealJson, unseal, unsealBytes } from "../../src/core/sealing.ts";
 import { fill, inputNodes, isTemplate } from "../../src/core/template.ts";
+import { traceIn, traceLines } from "../../src/core/trace_context.ts";
 import { VirtualClock } from "../../src/memory/clock.ts";
 import { NatsBlobs } from "../../src/nats/blobs.ts";
 import { NatsFacts } from "../../src/nats/facts.ts";
@@ -258,6 +259,7 @@ async function readTask(pieces: Pieces): Promise<string> {
     address,
     subject: taskSubject(names, address),
     sentNs: "0",
+    trace: undefined,
     ack: () => {},
     giveBack: () => {},
     extend: () => {},
@@ -282,6 +284,7 @@ async function readTask(pieces: Pieces): Promise<string> {
     handler: verdict.handler,
     signature: unsealed.signature,
     attempt,
+    span: undefined,
     sources: {
       resultOf: (node) => unsealed.message.results[node] ?? null,
       summary: message.summary,
@@ -429,6 +432,8 @@ const failures = [
   { name: "FatalTaskError", message: "no", fatal: true },
 ];
 const begun = { at: AT, times: 2 };
+const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const traces = [{ traceparent }, { traceparent, tracestate: "rojo=1,congo=t61rcWkgMzE" }];
 const claim = { run: RUN, until: AT + 5, made: true };
 
 /** Control facts, outcomes and expansions as they stand in the log: key, note, body. */
@@ -563,6 +568,7 @@ export const READERS: readonly Reader[] = [
       ]),
     read: readHeaders,
   },
+  line("trace", traces.map(traceLines), traceIn, traceLines),
   { name: "fact", share: 60, samples: factSamples, read: readFact },
   { name: "sealed", share: 30, samples: sealedSamples, read: readSealed },
   {

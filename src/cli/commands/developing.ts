@@ -39,7 +39,7 @@ const dev: Command = {
   async run(asked) {
     const { output, signal, positionals: [path] } = asked;
     await using server = await ownServer(asked);
-    const { app, nc } = await asked.open(server?.url);
+    const { app, nc } = await asked.open({ server: server?.url });
     output.line(serverLine(server, nc.getServer()));
     const processor = app.processor();
     await processor.start();

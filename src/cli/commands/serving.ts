@@ -1,11 +1,13 @@
 /** Commands that serve until they are told to stop: SIGTERM and SIGINT let them end what they have begun. */
-import { createServer } from "node:http";
+import { createServer, type ServerResponse } from "node:http";
 import process from "node:process";
+import { failureOf } from "../../core/records.ts";
 import { startProcesses } from "../../processes/processes.ts";
 import { READY } from "../../processes/until_stopped.ts";
 import { type Asked, type Command, countOf, flagsAgain, needed, textFlag } from "../command.ts";
-import { EXIT } from "../exit.ts";
+import { EXIT, UsageError } from "../exit.ts";
 import { loadModule, tasksOf } from "../module.ts";
+import { type PrometheusMetrics, prometheusMetrics } from "../prometheus.ts";
 
 interface Serving {
   /** @default while it is not stopped */
@@ -14,9 +16,26 @@ interface Serving {
 }
 
 const HEALTH = {
-  flags: { health: { type: "string" } },
-  help: { health: "a port that answers GET /health and GET /ready with 200, or 503" },
+  flags: { health: { type: "string" }, metrics: { type: "boolean" } },
+  help: {
+    health: "a port that answers GET /health and GET /ready with 200, or 503",
+    metrics: "there also GET /metrics, for Prometheus; needs the package prom-client",
+  },
 } as const;
+
+/** @throws {UsageError} when there is no port for it, or the package is missing */
+async function metricsFor({ values }: Asked): Promise<PrometheusMetrics | undefined> {
+  if (values["metrics"] !== true) return undefined;
+  if (values["health"] === undefined) {
+    throw new UsageError("--metrics needs a port to answer on: --health <port>.");
+  }
+  if (values["processes"] !== undefined) {
+    throw new UsageError(
+      "--metrics is of one process: start the workers one by one, or drop --processes.",
+    );
+  }
+  return await prometheusMetrics();
+}
 
 /** This very command in so many processes, each a worker. */
 async function inProcesses(asked: Asked, count: number): Promise<number> {
@@ -27,16 +46,21 @@ async function inProcesses(asked: Asked, count: number): Promise<number> {
 }
 
 /** Until the process is told to end; then whatever serves ends first. */
-async function serve(asked: Asked, start: () => Promise<Serving>): Promise<number> {
+async function serve(
+  asked: Asked,
+  start: () => Promise<Serving>,
+  metrics?: PrometheusMetrics,
+): Promise<number> {
   const { nc } = await asked.open();
   let serving: Serving | undefined;
   const port = textFlag(asked, "health");
-  await using _health = port === undefined
-    ? undefined
-    : await listen(countOf("--health", port), (path) => {
+  await using _health = port === undefined ? undefined : await listen(countOf("--health", port), {
+    isWell: (path) => {
       if (path === "/health") return !nc.isClosed();
       return path === "/ready" ? serving !== undefined && serving.isServing !== false : undefined;
-    });
+    },
+    metrics,
+  });
   const started = serving = await start();
   // To whoever started this one among others.
   process.send?.(READY);
@@ -51,13 +75,17 @@ async function serve(asked: Asked, start: () => Promise<Serving>): Promise<numbe
   return nc.isClosed() ? EXIT.unavailable : EXIT.ok;
 }
 
-/** @param isWell undefined: there is no such page. */
-async function listen(
-  port: number,
-  isWell: (path: string) => boolean | undefined,
-): Promise<AsyncDisposable> {
+interface Pages {
+  /** Undefined: there is no such page. */
+  readonly isWell: (path: string) => boolean | undefined;
+  readonly metrics: PrometheusMetrics | undefined;
+}
+
+async function listen(port: number, { isWell, metrics }: Pages): Promise<AsyncDisposable> {
   const server = createServer((request, response) => {
-    const well = isWell(request.url ?? "");
+    const path = request.url ?? "";
+    if (metrics !== undefined && path === "/metrics") return void answer(response, metrics);
+    const well = isWell(path);
     response.writeHead(well === undefined ? 404 : well ? 200 : 503).end();
   });
   await new Promise<void>((resolve, reject) => {
@@ -67,6 +95,15 @@ async function listen(
   return {
     [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())),
   };
+}
+
+async function answer(response: ServerResponse, { page }: PrometheusMetrics): Promise<void> {
+  try {
+    const { type, text } = await page();
+    response.writeHead(200, { "content-type": type }).end(text);
+  } catch (error) {
+    response.writeHead(500).end(failureOf(error).message);
+  }
 }
 
 const worker: Command = {
@@ -90,13 +127,14 @@ const worker: Command = {
   },
   async run(asked) {
     const path = needed(asked, 0, "module");
+    const metrics = await metricsFor(asked);
     const count = textFlag(asked, "processes");
     if (count !== undefined) return await inProcesses(asked, countOf("--processes", count));
     const tasks = tasksOf(await loadModule(path), path);
     const queues = textFlag(asked, "queues")?.split(",");
     const concurrency = textFlag(asked, "concurrency");
     const prefetch = textFlag(asked, "prefetch");
-    const { app } = await asked.open();
+    const { app } = await asked.open({ telemetry: metrics?.telemetry });
     return await serve(asked, async () => {
       const worker = app.worker({
         tasks,
@@ -112,7 +150,7 @@ const worker: Command = {
         asked.output.line(`worker ${worker.id} serves ${names.join(", ")}`);
       });
       return worker;
-    });
+    }, metrics);
   },
 };
 
@@ -134,7 +172,8 @@ const processor: Command = {
   async run(asked) {
     const { output, values } = asked;
     const concurrency = textFlag(asked, "concurrency");
-    const { app } = await asked.open();
+    const metrics = await metricsFor(asked);
+    const { app } = await asked.open({ telemetry: metrics?.telemetry });
     const processor = app.processor(
       concurrency === undefined ? {} : { concurrency: countOf("--concurrency", concurrency) },
     );
@@ -152,7 +191,7 @@ const processor: Command = {
         () => output.line(`processor ${processor.id} conducts`),
       );
       return processor;
-    });
+    }, metrics);
   },
 };
 

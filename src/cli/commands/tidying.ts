@@ -6,22 +6,11 @@ import { NotFoundError } from "../../core/errors.ts";
 import { quote } from "../../core/ids.ts";
 import type { RunStatus } from "../../core/records.ts";
 import { systemClock } from "../../nats/clock.ts";
-import { namesIn, parseLaneConsumer } from "../../nats/names.ts";
 import type { Dyrygent } from "../../dyrygent.ts";
+import { laneDepths } from "../../nats/lane_depths.ts";
+import { namesIn } from "../../nats/names.ts";
 import { type Asked, type Command, countOf, needed, textFlag } from "../command.ts";
 import { EXIT, UsageError } from "../exit.ts";
-
-/** What waits in one lane of a queue. */
-interface LaneDepth {
-  readonly queue: string;
-  /** A priority, or the key of a limit. */
-  readonly lane: string;
-  readonly waiting: number;
-  /** With workers. */
-  readonly inHand: number;
-  /** Requests of workers for more. */
-  readonly asked: number;
-}
 
 const queues: Command = {
   name: "queues",
@@ -29,18 +18,7 @@ const queues: Command = {
   summary: "how many tasks wait, and how many are with workers",
   async run({ output, open }) {
     const { app, nc } = await open();
-    const { tasksStream } = namesIn(app.namespace);
-    const lanes: LaneDepth[] = [];
-    for await (const info of (await jetstreamManager(nc)).consumers.list(tasksStream)) {
-      const lane = parseLaneConsumer(info.name);
-      if (lane === undefined) continue;
-      lanes.push({
-        ...lane,
-        waiting: info.num_pending,
-        inHand: info.num_ack_pending,
-        asked: info.num_waiting,
-      });
-    }
+    const lanes = await laneDepths(await jetstreamManager(nc), namesIn(app.namespace));
     lanes.sort((a, b) => `${a.queue} ${a.lane}` < `${b.queue} ${b.lane}` ? -1 : 1);
     output.give(lanes, () =>
       output.table(
