@@ -5,6 +5,7 @@
 import type { Measurement, Reading } from "./core/metrics.ts";
 import type { TraceContext } from "./core/trace_context.ts";
 
+/** Whom a process tells how it works. It may do so in its own way: nothing waits for it, and what it throws breaks nothing. */
 export interface Telemetry {
   /** It begins, and is ended by whoever began it. */
   begin(operation: Operation): Ongoing;
@@ -13,6 +14,7 @@ export interface Telemetry {
   observe(read: () => Promise<readonly Reading[]>): () => void;
 }
 
+/** Something that takes time, and of what it is part. */
 export type Operation =
   /** A definition is written. */
   | OfRun & { readonly is: "submit"; readonly nodes: number }
@@ -52,6 +54,7 @@ export interface Ongoing {
   end(how: Ending): void;
 }
 
+/** How an operation ended. */
 export interface Ending {
   /** How it ended, in a word. */
   readonly outcome: string;

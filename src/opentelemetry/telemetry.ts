@@ -17,6 +17,7 @@ import { Instruments } from "./instruments.ts";
 import { contextOf, linkTo, traceOf } from "./propagation.ts";
 import { attributesOf, kindOf, nameOf } from "./spans.ts";
 
+/** How to tell OpenTelemetry. */
 export interface OpenTelemetryOptions {
   /** @default the global one */
   tracerProvider?: TracerProvider;
