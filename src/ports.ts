@@ -5,6 +5,7 @@
  */
 import type { Codec } from "./core/sealing.ts";
 import type { ServerFacts } from "./core/server_health.ts";
+import type { LogLevel } from "./core/task_log.ts";
 
 export type Cancel = () => void;
 
@@ -198,7 +199,6 @@ export interface Blobs {
   removeAll(workflow: string): Promise<void>;
 }
 
-export type LogLevel = "debug" | "info" | "warn" | "error";
 /** Where the library says what people may want to know. */
 export type Log = (
   level: LogLevel,

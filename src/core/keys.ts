@@ -71,3 +71,28 @@ function wholeNumber(text: string | undefined): number | undefined {
 /** The view that says since when an attempt runs, and how often it was begun. */
 export const begunKey = (workflow: string, node: number, attempt: number): string =>
   `begun.${workflow}.${node}.${attempt}`;
+
+/** The view that has what one execution of an attempt logged. */
+export const logKey = (
+  workflow: string,
+  node: number,
+  attempt: number,
+  execution: string,
+): string => `log.${workflow}.${node}.${attempt}.${execution}`;
+/** What the views of a workflow's logs, or of those of a node or attempt, start with. */
+export const logsIn = (workflow: string, node?: number, attempt?: number): string =>
+  `log.${workflow}.` +
+  (node === undefined ? "" : `${node}.` + (attempt === undefined ? "" : `${attempt}.`));
+
+/** @returns undefined for a key of another form. */
+export function parseLogKey(
+  key: string,
+): { readonly workflow: string; readonly node: number; readonly attempt: number } | undefined {
+  const [kind, workflow, a, b, execution, more] = key.split(".");
+  const node = wholeNumber(a);
+  const attempt = wholeNumber(b);
+  return kind !== "log" || workflow === undefined || node === undefined || attempt === undefined ||
+      execution === undefined || more !== undefined
+    ? undefined
+    : { workflow, node, attempt };
+}

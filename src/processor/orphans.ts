@@ -22,7 +22,7 @@ import type { Ports, View } from "../ports.ts";
 /** Says up to where the log was looked through. */
 const PLACE_VIEW = "orphans";
 /** Views of runs, by the run's id. */
-const PREFIXES = ["wf.", "begun."] as const;
+const PREFIXES = ["wf.", "begun.", "log."] as const;
 /** Questions to the server at once. */
 const BATCH = 64;
 

@@ -1,5 +1,5 @@
 /** Removes a run that is over, so that nothing of it is left. Whether it is over, the caller decides. */
-import { everythingOf, expansionsOf } from "../core/keys.ts";
+import { everythingOf, expansionsOf, logsIn } from "../core/keys.ts";
 import { readExpansion } from "../core/records.ts";
 import { isChildOf } from "./children.ts";
 import type { Ports } from "../ports.ts";
@@ -20,6 +20,7 @@ export async function removeRun(ports: Ports, workflow: string): Promise<void> {
   await Promise.all([
     views.remove(`wf.${workflow}`),
     views.remove(`begun.${workflow}.>`),
+    views.remove(`${logsIn(workflow)}>`),
     views.remove(`quarantine.${workflow}.>`),
     blobs.removeAll(workflow),
   ]);

@@ -56,13 +56,18 @@ export class Recorder {
     this.#onRecorded = onRecorded;
   }
 
-  record(held: InHand, verdict: Verdict & { is: "run" | "fail" }, executed: Executed): void {
+  record(
+    held: InHand,
+    verdict: Verdict & { is: "run" | "fail" },
+    executed: Executed,
+    endedAt: number = this.#ports.clock.now(),
+  ): void {
     if (executed.is === "expanded") return void this.#expand(held, verdict, executed.definition);
     const { address } = verdict;
     const note: OutcomeNote = {
       is: executed.is,
       startedAt: held.startedAt!,
-      endedAt: this.#ports.clock.now(),
+      endedAt,
       sentNs: held.task.sentNs,
       worker: this.#workerId,
     };

@@ -25,6 +25,7 @@ import { type CheckedOptions, checkOptions, type WorkerOptions } from "./options
 import { Pace } from "./pace.ts";
 import { Recorder } from "./recorder.ts";
 import { fetchSources } from "./sources.ts";
+import { TaskLog } from "./task_log.ts";
 import { isSealedTask, unsealTask } from "./unsealed_task.ts";
 import { type Handler, judge, type Verdict } from "./verdict.ts";
 
@@ -36,6 +37,8 @@ const UNAVAILABLE_DELAY_MS = 1_000;
 const ABORT_GRACE_MS = 5_000;
 /** How long a message of a limited lane may wait for a slot: held any longer, it would keep others from theirs. */
 const LIMITED_HOLD_MS = 1_000;
+/** How long an outcome waits for what its task logged, where the server is slow. */
+const LOG_MS = 1_000;
 /** How long a message is given back for because its moment is far away: the rate may change meanwhile. */
 const LONGEST_DELAY_MS = 600_000;
 
@@ -139,12 +142,14 @@ export class Worker {
     for (const held of [...this.#inHand]) if (held.startedAt === undefined) this.#drop(held);
     await this.#intake?.close();
     await atMost(this.#ports.clock, timeoutMs, this.#idle());
-    for (const held of [...this.#inHand]) {
+    const logged = [...this.#inHand].map((held) => {
       held.attempt?.abort(new Error("the worker is stopping"));
       this.#drop(held);
-    }
+      return held.attempt?.endLog();
+    });
     this.#state = "stopped";
     for (const stop of this.#cancels) stop();
+    if (logged.length > 0) await atMost(this.#ports.clock, LOG_MS, Promise.all(logged));
     await gone;
   }
 
@@ -316,7 +321,7 @@ export class Worker {
       const topic = `progress.${address.workflow}.${address.node}.${address.attempt}`;
       // Nothing depends on it, so nothing fails by it: what JSON cannot carry is told as null.
       this.#tellProgress(held, topic, JSON.stringify(value) ?? "null");
-    });
+    }, () => new TaskLog(this.#ports, address, this.id));
     held.isCleanup = message.isCleanup;
     return execute({
       handler,
@@ -343,8 +348,24 @@ export class Worker {
     // Without a start it goes on waiting for its moment.
     if (executed === undefined || !("address" in verdict)) {
       if (held.startedAt !== undefined) this.#release(held);
-    } else if (this.#inHand.has(held)) this.#recorder.record(held, verdict, executed);
+    } else if (this.#inHand.has(held)) {
+      const logged = held.attempt?.endLog();
+      if (logged === undefined) this.#recorder.record(held, verdict, executed);
+      else void this.#recordAfter(logged, held, verdict, executed);
+    }
     this.#fill();
+  }
+
+  /** Who sees an outcome can read what was logged before it, unless that cannot be written soon. */
+  async #recordAfter(
+    logged: Promise<void>,
+    held: InHand,
+    verdict: Verdict & { is: "run" | "fail" },
+    executed: Executed,
+  ): Promise<void> {
+    const endedAt = this.#ports.clock.now();
+    await atMost(this.#ports.clock, LOG_MS, logged);
+    if (this.#inHand.has(held)) this.#recorder.record(held, verdict, executed, endedAt);
   }
 
   /** Recorded: now it may be acknowledged. */

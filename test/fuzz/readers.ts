@@ -62,6 +62,13 @@ import {
 import { Scheduler } from "../../src/core/scheduler.ts";
 import { shownFailure } from "../../src/core/sealed_failure.ts";
 import { isSealed, sealJson, unseal, unsealBytes } from "../../src/core/sealing.ts";
+import {
+  type LogLine,
+  readLogLines,
+  readTaskLog,
+  writeLogLine,
+  writeTaskLog,
+} from "../../src/core/task_log.ts";
 import { fill, inputNodes, isTemplate } from "../../src/core/template.ts";
 import { VirtualClock } from "../../src/memory/clock.ts";
 import { NatsBlobs } from "../../src/nats/blobs.ts";
@@ -277,7 +284,9 @@ async function readTask(pieces: Pieces): Promise<string> {
   }
   const unsealed = await allowing(() => unsealTask(codec, verdict));
   if (isRefused(unsealed)) return unsealed.refused;
-  const attempt = new Attempt(address, unsealed.signature, message.workflow, () => {});
+  const attempt = new Attempt(address, unsealed.signature, message.workflow, () => {}, () => {
+    throw new Error("no handler here logs");
+  });
   const executed = await execute({
     handler: verdict.handler,
     signature: unsealed.signature,
@@ -429,7 +438,16 @@ const failures = [
   { name: "FatalTaskError", message: "no", fatal: true },
 ];
 const begun = { at: AT, times: 2 };
+const logged = { worker: "w1", startedAt: AT, dropped: 2 };
+const logLines = `[${writeLogLine(AT, "info", "said", { n: 1 })},${
+  writeLogLine(AT, "warn", "x".repeat(9_000), undefined)
+}]`;
 const claim = { run: RUN, until: AT + 5, made: true };
+
+function readLog(data: Uint8Array): LogLine[] | undefined {
+  const record = readTaskLog(data);
+  return record === undefined ? undefined : readLogLines(record.lines);
+}
 
 /** Control facts, outcomes and expansions as they stand in the log: key, note, body. */
 function factSamples(): Pieces[] {
@@ -490,6 +508,7 @@ export const READERS: readonly Reader[] = [
   ),
   record("expansion", [writeExpansion({ child: RUN, at: AT })], readExpansion, writeExpansion),
   record("begun", [writeBegun(begun)], readBegun, writeBegun),
+  record("task-log", [writeTaskLog(logged, logLines)], readLog, undefined),
   record("claim", [writeClaim(claim)], readClaim, writeClaim),
   record("last-start", [writeLastStart(AT)], readLastStart, writeLastStart),
   record("presence", [writePresence("i", worker)], readPresence, undefined),
