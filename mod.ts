@@ -90,4 +90,5 @@ export type { UnknownTasks } from "./src/client/known_tasks.ts";
 export { Dyrygent, type DyrygentOptions } from "./src/dyrygent.ts";
 export type { LogCall, TaskLogger } from "./src/worker/task_log.ts";
 export type { LogLevel, LogLine } from "./src/core/task_log.ts";
+export type { LogEvent, LogFields } from "./src/core/log_event.ts";
 export type { Log } from "./src/ports.ts";

@@ -5,6 +5,7 @@
  */
 import type { Codec } from "./core/sealing.ts";
 import type { ServerFacts } from "./core/server_health.ts";
+import type { LogFields } from "./core/log_event.ts";
 import type { LogLevel } from "./core/task_log.ts";
 
 export type Cancel = () => void;
@@ -199,12 +200,8 @@ export interface Blobs {
   removeAll(workflow: string): Promise<void>;
 }
 
-/** Where the library says what people may want to know. */
-export type Log = (
-  level: LogLevel,
-  message: string,
-  details?: Readonly<Record<string, unknown>>,
-) => void;
+/** Where the library says what people may want to know: `message` for people, `fields` for programs. */
+export type Log = (level: LogLevel, message: string, fields: LogFields) => void;
 
 export interface Ports {
   readonly facts: Facts;

@@ -102,7 +102,11 @@ async function readable(
   try {
     return { ...event, value: await unseal(codec, event.value) };
   } catch (error) {
-    log("debug", `the progress of ${event.label} cannot be read`, { error });
+    log("debug", `the progress of ${event.label} cannot be read`, {
+      event: "progress-unreadable",
+      node: event.node,
+      error,
+    });
     return undefined;
   }
 }

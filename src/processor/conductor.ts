@@ -282,7 +282,13 @@ export class Conductor {
     // Nothing new is queued meanwhile: it is looked for again when the run goes on.
     if (this.#scheduler.paused) return false;
     const key = `${this.workflow}.${node}.${attempt}`;
-    this.#ports.log("debug", `task message ${key} is not in the queue, and is sent`);
+    this.#ports.log("debug", `task message ${key} is not in the queue, and is sent`, {
+      event: "task-message-sent-again",
+      run: this.workflow,
+      node,
+      attempt,
+      queue: address.queue,
+    });
     this.#send(node, attempt, this.#expiryOf(node));
     return true;
   }

@@ -42,7 +42,10 @@ export async function removeOrphans(ports: Ports): Promise<void> {
   for (const stored of left) {
     if (stored === undefined) continue;
     const workflow = workflowOf(stored.key);
-    log("info", `what was recorded of ${workflow} after it was removed is removed too`);
+    log("info", `what was recorded of ${workflow} after it was removed is removed too`, {
+      event: "late-records-removed",
+      run: workflow,
+    });
     await removeLate(ports, workflow, next);
   }
   const ownerless = shown.filter((key) => !heads.has(key.split(".")[1]!));

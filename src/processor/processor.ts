@@ -380,18 +380,26 @@ export class Processor {
     switch (loaded.is) {
       case "missing":
         // A submit writes the definition before the tick, so this one was removed since.
-        log("debug", `the tick of ${workflow} has no definition and is removed`);
+        log("debug", `the tick of ${workflow} has no definition and is removed`, {
+          event: "tick-without-workflow",
+          run: workflow,
+        });
         held.tick.ack();
         break;
       case "newer":
         log(
           "info",
           `${workflow} has definition version ${loaded.version}, which this processor cannot read: left to others`,
+          { event: "definition-newer", run: workflow, version: loaded.version },
         );
         held.tick.giveBack(NEWER_DELAY_MS);
         break;
       case "unreadable":
-        log("error", `${workflow} cannot be read and ends as ERROR: ${loaded.error.message}`);
+        log("error", `${workflow} cannot be read and ends as ERROR: ${loaded.error.message}`, {
+          event: "definition-unreadable",
+          run: workflow,
+          error: loaded.error,
+        });
         await this.#endUnread(workflow, loaded.error.message);
         // Its conductor looks after its children, and tells itself what this one cannot.
         if (loaded.parent !== undefined) await this.#ports.ticks.wake(loaded.parent.workflow);
@@ -431,11 +439,12 @@ export class Processor {
       if (held.conductor === undefined) this.#loadAgain(held);
       else this.#hooks.call("activeTick", () => [held.conductor!.status()]);
     } else if (now - held.extendedAt > FENCE * leaseMs) {
+      const stoodStillMs = Math.round(now - held.extendedAt);
+      const { workflow: run } = held.tick;
       this.#ports.log(
         "warn",
-        `the lease of ${held.tick.workflow} was lost: this process stood still for ${
-          Math.round(now - held.extendedAt)
-        } ms`,
+        `the lease of ${run} was lost: this process stood still for ${stoodStillMs} ms`,
+        { event: "lease-lost", run, processor: this.id, stoodStillMs },
       );
       this.#drop(held);
     } else this.#extendIfDue(held, now);
@@ -464,6 +473,9 @@ export class Processor {
   #onTrouble(held: Held, error: unknown): void {
     if (this.#held.get(held.tick.workflow) !== held) return;
     this.#ports.log("warn", `${held.tick.workflow} is put aside: ${failureOf(error).message}`, {
+      event: "workflow-put-aside",
+      run: held.tick.workflow,
+      processor: this.id,
       error,
     });
     held.tick.giveBack(TROUBLE_DELAY_MS);

@@ -72,7 +72,10 @@ export class Sweeper {
     try {
       if (await this.#isOurTurn(SWEEP_VIEW, this.#everyMs)) await this.sweep();
     } catch (error) {
-      this.#ports.log("warn", `a sweep failed: ${failureOf(error).message}`, { error });
+      this.#ports.log("warn", `a sweep failed: ${failureOf(error).message}`, {
+        event: "sweep-failed",
+        error,
+      });
     }
     if (this.#isStarted) this.#arm();
   }
@@ -129,6 +132,8 @@ export class Sweeper {
     }
     if (revived.length > 0) {
       log("info", `${revived.length} workflows without a tick got one`, {
+        event: "ticks-revived",
+        count: revived.length,
         revived: revived.slice(0, 10),
       });
     }

@@ -118,7 +118,14 @@ export class TaskLog {
       hints.tell(key, NOTHING);
     } catch (error) {
       this.#isChanged = true;
-      log("debug", `${key} cannot be written`, { error });
+      log("debug", `${key} cannot be written`, {
+        event: "task-log-not-written",
+        run: workflow,
+        node,
+        attempt,
+        worker: this.#worker,
+        error,
+      });
     }
   }
 }

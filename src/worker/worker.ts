@@ -8,6 +8,7 @@ import type { Control } from "../core/fact.ts";
 import { controlsOf, parseKey } from "../core/keys.ts";
 import { isLimited as isLimitedLane, laneKind, type Rate, urgencyOf } from "../core/lanes.ts";
 import { type AnnouncedTask, type LiveWorker, WORKERS } from "../core/presence.ts";
+import type { LogFields } from "../core/log_event.ts";
 import { failureOf, readControl } from "../core/records.ts";
 import { schemaHash } from "../core/schema_hash.ts";
 import { sealJson } from "../core/sealing.ts";
@@ -239,7 +240,8 @@ export class Worker {
       switch (verdict.is) {
         case "giveBack":
           this.#ports.log("info", `a task is given back: ${verdict.why}`, {
-            subject: held.task.subject,
+            event: "task-given-back",
+            ...this.#fieldsOf(held),
           });
           this.#drop(held, NEWER_DELAY_MS);
           return undefined;
@@ -267,7 +269,8 @@ export class Worker {
     } catch (error) {
       const why = failureOf(error).message;
       this.#ports.log("warn", `a task could not be prepared and is given back: ${why}`, {
-        subject: held.task.subject,
+        event: "task-not-prepared",
+        ...this.#fieldsOf(held),
         error,
       });
       this.#drop(held, UNAVAILABLE_DELAY_MS);
@@ -339,7 +342,13 @@ export class Worker {
     // One after the other: a codec may take longer for the first than for the second.
     held.progress = (held.progress ?? Promise.resolve())
       .then(async () => hints.tell(topic, encoder.encode(await sealJson(codec, json))))
-      .catch((error) => log("debug", "progress cannot be sealed", { topic, error }));
+      .catch((error) =>
+        log("debug", "progress cannot be sealed", {
+          event: "progress-not-sealed",
+          ...this.#fieldsOf(held),
+          error,
+        })
+      );
   }
 
   /** The handler is done: its slot is free. The message stays in hand until its outcome is recorded. */
@@ -375,9 +384,18 @@ export class Worker {
     this.#beginnings.forget(held);
   }
 
-  async #quarantine({ task }: InHand, why: string): Promise<void> {
+  /** What is logged about it. */
+  #fieldsOf({ task: { subject, address } }: InHand): Omit<LogFields, "event"> {
+    if (address === undefined) return { worker: this.id, subject };
+    const { workflow: run, node, attempt, queue } = address;
+    return { run, node, attempt, queue, worker: this.id, subject };
+  }
+
+  async #quarantine(held: InHand, why: string): Promise<void> {
+    const { task } = held;
     this.#ports.log("error", `a task message was put in quarantine: ${why}`, {
-      subject: task.subject,
+      event: "task-quarantined",
+      ...this.#fieldsOf(held),
     });
     const name = task.address === undefined
       ? `unknown.${task.sentNs}`
@@ -456,7 +474,11 @@ export class Worker {
         const { workflow, node, attempt } = held.task.address;
         this.#ports.hints.tell(`started.${workflow}.${node}.${attempt}`, encoder.encode(this.id));
         this.#lookForControls(held, workflow).catch((error) =>
-          this.#ports.log("debug", `the control facts of ${workflow} cannot be read`, { error })
+          this.#ports.log("debug", `the control facts of ${workflow} cannot be read`, {
+            event: "controls-not-read",
+            run: workflow,
+            error,
+          })
         );
       }
     }

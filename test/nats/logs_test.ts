@@ -157,6 +157,27 @@ test(
 );
 
 test(
+  "the library's own log must be a function, and one that throws stops nothing",
+  tests.scope(async (scope) => {
+    const refused = await rejection(scope.open({ log: console as never }));
+    assert.match(refused.message, /log = .* is not a function/);
+    let told = 0;
+    const log = () => {
+      told++;
+      throw new Error("the disk is full");
+    };
+    await scope.worker(await scope.open(), { tasks: [fetchAll] });
+    await scope.processor(await scope.open());
+    const app = await scope.open({ log });
+    const unserved = task("unserved", () => 1);
+    const run = await app.submit(unserved.s().set({ queue: "nowhere" }), { id: "told" });
+    assert.is(told, 1);
+    await run.cancel();
+    await run.ended();
+  }),
+);
+
+test(
   "a log that is written after its run was removed does not stay",
   tests.scope(async (scope) => {
     await scope.open();
