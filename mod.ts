@@ -73,6 +73,7 @@ export type { Worker } from "./src/worker/worker.ts";
 export type { WorkerOptions } from "./src/worker/options.ts";
 export type { Processor, RunOnceReport } from "./src/processor/processor.ts";
 export type { ProcessorOptions } from "./src/processor/options.ts";
+export type { FeedEvent, FeedEventName, FeedHead, FeedNode } from "./src/core/feed_event.ts";
 export type { ProcessorEvents } from "./src/processor/hooks.ts";
 export type { AttemptStatus, ControlAnswer, NodeReference, Run } from "./src/client/run.ts";
 export type { LogsOptions, TaskLogLine } from "./src/client/logs.ts";

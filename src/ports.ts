@@ -167,6 +167,8 @@ export interface Hints {
   readonly spreads: boolean;
   tell(topic: string, data: Uint8Array): void;
   onTold(topic: string, call: (topic: string, data: Uint8Array) => void): Cancel;
+  /** To whoever listens outside of the library. `id` is the same when the same is told again. */
+  broadcast(topic: string, data: Uint8Array, id: string): void;
 }
 
 /** A record that may change, and which change of it this is. */

@@ -547,7 +547,11 @@ protocol("the permissions that the page names are enough", async () => {
       await toldAsStarted;
     });
     const worker = forWorker!.worker({ tasks: [add, sum, double, failing, reporting, long] });
-    const processor = forProcessor!.processor({ retention: 0, tick: { idle: [50, 50] } });
+    const processor = forProcessor!.processor({
+      retention: 0,
+      tick: { idle: [50, 50] },
+      feed: true,
+    });
     await Promise.all([worker.start(), processor.start()]);
 
     await connections[0]!.request("demo.task.default.p5.junk", "not a task");

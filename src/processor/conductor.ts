@@ -31,6 +31,7 @@ import { type Due, DueQueue } from "./due.ts";
 import type { Ear } from "./ear.ts";
 import { recordEnd, whyEnded } from "./ending.ts";
 import { Family } from "./family.ts";
+import { RunFeed } from "./feed.ts";
 import { InFlight, type Sent } from "./in_flight.ts";
 import { type LoadedFacts, loadFacts, UNTOUCHED } from "./load.ts";
 import { type Outcome, recordOutcome } from "./outcome.ts";
@@ -46,6 +47,8 @@ export interface ConductorOptions {
   readonly queues: ReadonlyMap<string, LanePolicy>;
   /** Task messages of one workflow in the queue at once. */
   readonly window: number;
+  /** Whether others are told what happens in it. */
+  readonly feed: boolean;
 }
 
 export interface ConductorEvents {
@@ -75,6 +78,7 @@ export class Conductor {
   readonly #events: ConductorEvents;
   readonly #messages: TaskMessages;
   readonly #family: Family;
+  readonly #feed: RunFeed | undefined;
   readonly #window: Window;
   readonly #routes: Routes;
   readonly #ready = new Ready<Dispatch>();
@@ -117,6 +121,7 @@ export class Conductor {
     this.#routes = new Routes(workflow, definition, options.queues);
     this.#events = events;
     this.#family = new Family(ports, workflow);
+    if (options.feed) this.#feed = new RunFeed(ports, workflow, definition, submittedAt);
     this.#messages = new TaskMessages(definition, submittedAt, ports.maxRecord);
     this.#replayed = unread(definition, workflow, submittedAt);
     ear.listen((hint) => {
@@ -407,6 +412,7 @@ export class Conductor {
     if (sent !== undefined) this.#noteWait(node, sent, note);
     if (fact.is === "succeeded" && note?.elsewhere === undefined) this.#messages.keep(node, data);
     const isAhead = this.#scheduler.isHeld(node);
+    this.#feed?.taking(fact);
     this.#do(this.#scheduler.apply(fact));
     // The log has, in order, what was not heard.
     if (isAhead) this.#follow(this.#refresh());
@@ -575,8 +581,14 @@ export class Conductor {
   async #rebuild(log?: LoadedFacts): Promise<readonly TaskAddress[]> {
     this.#heard ??= [];
     const { queued, loaded } = await this.#readLog(log);
-    const replayed = replay(this.definition, this.workflow, this.submittedAt, loaded.facts);
     if (this.#closed) return [];
+    const replayed = replay(
+      this.definition,
+      this.workflow,
+      this.submittedAt,
+      loaded.facts,
+      this.#feed,
+    );
     const { scheduler, withdrawn } = replayed;
     const { finished } = scheduler;
     this.#replayed = replayed;
@@ -663,6 +675,7 @@ export class Conductor {
       this.#scheduler,
       { state, controls: this.#controls },
     );
+    this.#feed?.ended(first, round);
     await this.#tellParent(first);
     if (this.#closed) return;
     await this.show({ now: true, finishedAt: first.at });
@@ -691,6 +704,7 @@ export class Conductor {
   #setState(state: WorkflowState): void {
     if (state === this.#state) return;
     this.#state = state;
+    if (state === "RUNNING") this.#feed?.started(this.#scheduler.startAt);
     this.#events.onState(state);
   }
 }

@@ -18,6 +18,7 @@ import { Presence } from "../runs/presence.ts";
 import { atMost, sleep } from "../runs/time.ts";
 import { Conductor } from "./conductor.ts";
 import { Ear } from "./ear.ts";
+import { tellUnreadEnd } from "./feed.ts";
 import { Hooks, type ProcessorEvents } from "./hooks.ts";
 import { loadDefinition, type LoadedDefinition, loadNew } from "./load.ts";
 import { type CheckedOptions, checkOptions, type ProcessorOptions } from "./options.ts";
@@ -422,7 +423,9 @@ export class Processor {
       failed: [],
       reason,
     };
-    await facts.create(endKey(workflow, (last?.round ?? 0) + 1), writeEnd(end));
+    const round = (last?.round ?? 0) + 1;
+    await facts.create(endKey(workflow, round), writeEnd(end));
+    if (this.#options.feed) tellUnreadEnd(this.#ports, workflow, round, end);
   }
 
   /** Something was recorded. A parked workflow is taken up again: its tick is still ours, only delayed. */
