@@ -18,6 +18,7 @@ import {
 } from "../core/task_log.ts";
 import type { Cancel, Ports } from "../ports.ts";
 import { lastEnd } from "../runs/end.ts";
+import { Bell } from "./bell.ts";
 
 /** Which lines. */
 export interface LogsOptions<Reference> {
@@ -80,15 +81,20 @@ export function checkLogsOptions<Reference>(
   return { node: node === undefined ? undefined : numberOf(node), attempt, level, follow };
 }
 
-/** In the order of their moments; what is followed, as it is told. @throws {CodecError} when they are sealed and cannot be read */
+/**
+ * In the order of their moments; what is followed, as it is told.
+ * @param stillThere throws when the run is not there any more: who follows it must not wait for ever.
+ * @throws {CodecError} when they are sealed and cannot be read
+ */
 export async function* logs(
   ports: Ports,
   run: string,
   definition: Definition,
   options: CheckedLogsOptions,
+  stillThere: () => Promise<void>,
 ): AsyncGenerator<TaskLogLine, void, void> {
   const reader = new Reader(ports, run, definition, options);
-  if (options.follow) yield* follow(ports, run, reader);
+  if (options.follow) yield* follow(ports, run, reader, stillThere);
   else yield* await reader.readAll();
 }
 
@@ -96,18 +102,19 @@ async function* follow(
   { hints, facts, clock }: Ports,
   run: string,
   reader: Reader,
+  stillThere: () => Promise<void>,
 ): AsyncGenerator<TaskLogLine, void, void> {
   const told = new Set<string>();
   let mayBeOver = true;
-  let wake = () => {};
+  const bell = new Bell();
   const look = () => {
     mayBeOver = true;
-    wake();
+    bell.ring();
   };
   const cancels: Cancel[] = [
     hints.onTold(`${logsIn(run)}>`, (key) => {
       told.add(key);
-      wake();
+      bell.ring();
     }),
     hints.onFact(endsOf(run), look),
     hints.onGap(look),
@@ -119,25 +126,16 @@ async function* follow(
         mayBeOver = false;
         told.clear();
         // First whether it is over, then the records: those of all outcomes before its end are there by then.
-        const isOver = (await lastEnd(facts, run))?.reopened === false;
+        const last = await lastEnd(facts, run);
+        if (last === undefined) await stillThere();
         yield* await reader.readAll();
-        if (isOver) return;
+        if (last?.reopened === false) return;
       } else {
         const keys = [...told];
         told.clear();
         yield* await reader.read(keys);
       }
-      if (told.size > 0 || mayBeOver) continue;
-      await new Promise<void>((resolve) => {
-        const cancel = clock.after(LOOK_AGAIN_MS, () => {
-          mayBeOver = true;
-          resolve();
-        });
-        wake = () => {
-          cancel();
-          resolve();
-        };
-      });
+      if (!await bell.wait(clock, LOOK_AGAIN_MS)) mayBeOver = true;
     }
   } finally {
     for (const cancel of cancels) cancel();

@@ -132,7 +132,11 @@ export class Run<Out = unknown> {
   ): AsyncGenerator<TaskLogLine, void, void> {
     const definition = await this.#definition();
     const checked = checkLogsOptions(options, (node) => this.#find(definition, node));
-    yield* logs(this.#ports, this.id, definition, checked);
+    yield* logs(this.#ports, this.id, definition, checked, async () => {
+      if (await this.#ports.facts.read(definitionKey(this.id)) === undefined) {
+        throw this.#notFound();
+      }
+    });
   }
 
   /** Stops the run: what has not begun never will, what runs is told by its signal; `finally` still runs. */

@@ -146,9 +146,8 @@ export class RunFeed {
     this.#tell({ event: "run.ended", at, state, counts, submittedAt }, "", round);
   }
 
-  /** What was not heard one by one is told as it stands. */
+  /** What was not heard one by one is told as it stands, as of the last fact: a control fact, mostly. */
   #compare(before: Scheduler, after: Scheduler): void {
-    this.#at = this.#ports.clock.now();
     if (after.round > before.round) this.#tell({ event: "run.reopened", at: this.#at });
     if (after.paused !== before.paused) this.#tellPausing();
     for (let node = 0; node < this.#definition.graph.size; node++) {

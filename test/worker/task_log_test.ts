@@ -1,5 +1,5 @@
 /** Logs of tasks in virtual time: when they are written, how much is kept, what they cost, and that nothing fails by them. */
-import { currentTask, task, Workflow } from "nats-dyrygent";
+import { currentTask, NotFoundError, task, Workflow } from "nats-dyrygent";
 import { runLocally } from "nats-dyrygent/testing";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -202,6 +202,15 @@ test("who follows is given each line once, as it is written, until the run has e
   assert.ok(seen.length >= 2 && seen.length <= 3, seen.join());
   await engine.until("it ends", following);
   assert.equal(seen, ["0", "1", "2", "3", "last"]);
+});
+
+test("who follows a run that is removed is told so", async () => {
+  const engine = new VirtualEngine();
+  const run = await engine.submit(one(talk, "nobody runs it"));
+  const following = linesOf(run, { follow: true }).then(() => undefined, (error) => error as Error);
+  await engine.pass(1_000);
+  await removeRun(engine.ports, "run");
+  assert.instance(await engine.until("it is told", following), NotFoundError);
 });
 
 test("logs are removed with their run", async () => {
