@@ -20,6 +20,7 @@ export const LOG_EVENTS = [
   "workflow-put-aside",
   "lease-lost",
   "hook-failed",
+  "feed-not-told",
   "tick-without-workflow",
   "tick-impossible",
   "definition-newer",

@@ -35,7 +35,7 @@ const EVENTS: Partial<Record<NodeState, FeedEventName>> = {
 
 const encoder = new TextEncoder();
 
-type Told = Pick<Ports, "hints" | "clock">;
+type Told = Pick<Ports, "hints" | "clock" | "log">;
 
 /** What an event says beside its head. */
 type Saying<E = FeedEvent> = E extends FeedEvent ? Omit<E, Exclude<keyof FeedHead, "at">> : never;
@@ -199,6 +199,15 @@ export function tellUnreadEnd(
   tell(ports, { v: 1, id, event: "run.ended", run, name: "", round, at, state, counts });
 }
 
-function tell({ hints }: Told, event: FeedEvent): void {
-  hints.broadcast(feedTopic(event), encoder.encode(JSON.stringify(event)), event.id);
+/** Never throws: the scheduler that it is called from is in the middle of something. */
+function tell({ hints, log }: Told, event: FeedEvent): void {
+  try {
+    hints.broadcast(feedTopic(event), encoder.encode(JSON.stringify(event)), event.id);
+  } catch (error) {
+    log("debug", `${event.event} of ${event.run} is not told`, {
+      event: "feed-not-told",
+      run: event.run,
+      error,
+    });
+  }
 }

@@ -226,6 +226,23 @@ test("what happened long before a takeover is not told again", async () => {
   assert.equal(engine.lines.slice(told), ["node.succeeded second 1", "run.ended SUCCESS"]);
 });
 
+test("a feed that cannot be told breaks nothing", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  const hints = overriding(ports.hints, {
+    broadcast: () => {
+      throw new Error("the connection is draining");
+    },
+  });
+  await engine.worker([work]);
+  const options = { sweep: "30d", feed: true } as const;
+  await new Processor({ ...ports, hints }, options, { isAnnounced: false }).start();
+  const wf = new Workflow("untold");
+  wf.call(work, wf.call(work, 1));
+  const run = await engine.submit(wf);
+  assert.is((await engine.until("it ends", run.ended())).state, "SUCCESS");
+});
+
 test("without being asked to, a processor tells nobody", async () => {
   const engine = new FedEngine();
   await engine.worker([work]);
