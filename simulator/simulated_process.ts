@@ -494,6 +494,7 @@ export class SimulatedProcess {
         return () => this.#gaps.delete(call);
       },
       tell: (topic, data) => this.#tell(`tell ${topic}`, () => server.hints.tell(topic, data)),
+      broadcast: () => {},
     };
   }
 

@@ -43,7 +43,10 @@ export interface DyrygentOptions {
    * it is used: encryption, compression. Processors can do without. @default none: all is stored as JSON
    */
   codec?: Codec;
-  /** Where to say what people may want to know. @default warnings and errors to the console */
+  /**
+   * Told what people may want to know: a level, a message for people, and fields for programs, of which `event` is a stable
+   * name. To a logger of yours in one line, see docs/guide/logs.md. @default messages of warnings and errors to the console
+   */
   log?: Log;
   /** Where to tell of traces and metrics: `openTelemetry()` of `nats-dyrygent/opentelemetry`. @default nowhere, at no cost */
   telemetry?: Telemetry;
@@ -53,6 +56,15 @@ export interface DyrygentOptions {
 const consoleLog: Log = (level, message) => {
   if (level === "error" || level === "warn") console[level](`nats-dyrygent: ${message}`);
 };
+
+/** A logger that fails stops nothing of what it is told about; there is nowhere left to say so. */
+function unfailing(log: Log): Log {
+  return (level, message, fields) => {
+    try {
+      log(level, message, fields);
+    } catch { /* see above */ }
+  };
+}
 
 /** Everything starts here: {@link Dyrygent.open}. */
 export class Dyrygent {
@@ -115,11 +127,16 @@ export class Dyrygent {
         hint: "Give an object with the functions encode and decode, bytes to bytes.",
       });
     }
+    if (typeof log !== "function") {
+      throw new InvalidOptionError("log", `log = ${quote(log)} is not a function`, {
+        hint: "Give (level, message, fields) => yourLogger[level](message, fields).",
+      });
+    }
     const ports = await natsPorts(nc, {
       namespace,
       replicas,
       storage,
-      log,
+      log: unfailing(log),
       codec,
       telemetry: telemetry === undefined ? undefined : guarded(checkTelemetry(telemetry), log),
       tickLeaseMs: durationMs("tickLease", options.tickLease ?? "10s", { least: 500 }),

@@ -7,6 +7,8 @@ import type { Codec } from "./core/sealing.ts";
 import type { ServerFacts } from "./core/server_health.ts";
 import type { TraceContext } from "./core/trace_context.ts";
 import type { Telemetry } from "./telemetry.ts";
+import type { LogFields } from "./core/log_event.ts";
+import type { LogLevel } from "./core/task_log.ts";
 
 export type Cancel = () => void;
 
@@ -198,6 +200,8 @@ export interface Hints {
   readonly spreads: boolean;
   tell(topic: string, data: Uint8Array): void;
   onTold(topic: string, call: (topic: string, data: Uint8Array) => void): Cancel;
+  /** To whoever listens outside of the library. `id` is the same when the same is told again. */
+  broadcast(topic: string, data: Uint8Array, id: string): void;
 }
 
 /** A record that may change, and which change of it this is. */
@@ -231,14 +235,8 @@ export interface Blobs {
   removeAll(workflow: string): Promise<void>;
 }
 
-/** How much a line of the log matters. */
-export type LogLevel = "debug" | "info" | "warn" | "error";
-/** Where the library says what people may want to know. */
-export type Log = (
-  level: LogLevel,
-  message: string,
-  details?: Readonly<Record<string, unknown>>,
-) => void;
+/** Where the library says what people may want to know: `message` for people, `fields` for programs. */
+export type Log = (level: LogLevel, message: string, fields: LogFields) => void;
 
 export interface Ports {
   readonly facts: Facts;

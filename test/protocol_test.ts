@@ -543,10 +543,15 @@ protocol("the permissions that the page names are enough", async () => {
     );
     const reporting = task("reporting", async () => {
       currentTask().progress(0.5);
+      currentTask().log.info("half of it");
       await toldAsStarted;
     });
     const worker = forWorker!.worker({ tasks: [add, sum, double, failing, reporting, long] });
-    const processor = forProcessor!.processor({ retention: 0, tick: { idle: [50, 50] } });
+    const processor = forProcessor!.processor({
+      retention: 0,
+      tick: { idle: [50, 50] },
+      feed: true,
+    });
     await Promise.all([worker.start(), processor.start()]);
 
     await connections[0]!.request("demo.task.default.p5.junk", "not a task");
@@ -582,6 +587,7 @@ protocol("the permissions that the page names are enough", async () => {
     assert.is((await run.ended()).state, "FAILURE");
     assert.is((await run.result("big") as string).length, 1_500_000);
     for await (const _ of run.watch()) { /* all of it */ }
+    for await (const { message } of run.logs({ follow: true })) assert.is(message, "half of it");
     const junk = await connections[0]!.request("$JS.API.STREAM.INFO.demo_TASKS");
     assert.is(junk.json<{ state: { messages: number } }>().state.messages, 0);
     assert.match(await message(run), /UnknownTaskError/);

@@ -88,7 +88,11 @@ export class Dedupe {
       await this.#ports.views.swap(this.#view, revision, writeClaim({ ...live, made: true }));
     } catch (error) {
       // The run is durable all the same, and the next submit looks.
-      this.#ports.log("debug", `the dedupe key of ${run} was not marked`, { error });
+      this.#ports.log("debug", `the dedupe key of ${run} was not marked`, {
+        event: "dedupe-not-marked",
+        run,
+        error,
+      });
     }
   }
 

@@ -71,7 +71,10 @@ export class KnownTasks {
       refuse(definition, missing.filter((task) => !now.has(pairKey(task))));
     } catch (error) {
       if (unknownTasks === "refuse") throw error;
-      this.#ports.log("debug", "the live workers cannot be read", { error });
+      this.#ports.log("debug", "the live workers cannot be read", {
+        event: "workers-not-read",
+        error,
+      });
     }
   }
 
@@ -89,6 +92,7 @@ export class KnownTasks {
     this.#ports.log(
       "warn",
       `no live worker serves ${namesOf(news)}: submitted all the same, it waits for one`,
+      { event: "task-unserved", tasks: news.map(({ task, queue }) => ({ task, queue })) },
     );
   }
 
@@ -104,6 +108,7 @@ export class KnownTasks {
           `live workers have different schemas for ${namesOf([task])}: ${
             workers!.slice(0, SHOWN).join(", ")
           }`,
+          { event: "schemas-differ", queue: task.queue, task: task.task, workers },
         );
       }
     }

@@ -26,6 +26,7 @@ import { type LastEnd, lastEnd, type RoundEnd, roundEndIn } from "../runs/end.ts
 import { removeRun } from "../runs/removal.ts";
 import { fillFrom, lastOutcome, resultOf, successOf } from "../runs/results.ts";
 import { audit, type AuditOptions, type AuditReport } from "./audit.ts";
+import { checkLogsOptions, logs, type LogsOptions, type TaskLogLine } from "./logs.ts";
 import { nodesOf, type NodeStatus } from "./nodes.ts";
 import { waitFor } from "./wait.ts";
 import { type RunEvent, watch } from "./watch.ts";
@@ -119,6 +120,24 @@ export class Run<Out = unknown> {
   /** Changes of nodes and of the workflow, from its beginning, as they are recorded; ends when the run has ended. */
   watch(): AsyncGenerator<RunEvent, void, void> {
     return watch(this.#ports, this.id, () => this.#definition());
+  }
+
+  /**
+   * What its tasks have logged with `currentTask().log`, in the order of its moments; not what those of runs in the place
+   * of its nodes have. All that matches is held at once: of a run with very many nodes, ask for one.
+   * @throws {NotFoundError}, {InvalidOptionError}, {UnavailableError} when it is iterated; {CodecError} when it is sealed and
+   * the codec at hand cannot read it
+   */
+  async *logs(
+    options: LogsOptions<NodeReference> = {},
+  ): AsyncGenerator<TaskLogLine, void, void> {
+    const definition = await this.#definition();
+    const checked = checkLogsOptions(options, (node) => this.#find(definition, node));
+    yield* logs(this.#ports, this.id, definition, checked, async () => {
+      if (await this.#ports.facts.read(definitionKey(this.id)) === undefined) {
+        throw this.#notFound();
+      }
+    });
   }
 
   /** Stops the run: what has not begun never will, what runs is told by its signal; `finally` still runs. */

@@ -14,6 +14,7 @@ import {
 } from "../core/scheduler.ts";
 import { unseal } from "../core/sealing.ts";
 import type { Cancel, Ports } from "../ports.ts";
+import { Bell } from "./bell.ts";
 
 /** A change of a node or of the workflow, or a progress report of a running task. */
 export type RunEvent =
@@ -47,18 +48,21 @@ export async function* watch(
   const story = new Story(definition, workflow);
   const heard: Recorded[] = [];
   let missed = true;
-  let wake = () => {};
+  const bell = new Bell();
   const hear = (recorded: Recorded) => {
     heard.push(recorded);
-    wake();
+    bell.ring();
   };
   const cancels: Cancel[] = [
     hints.onFact(everythingOf(workflow), hear),
-    hints.onTold(`started.${workflow}.>`, (topic) => story.started(topic) && wake()),
-    hints.onTold(`progress.${workflow}.>`, (topic, data) => story.progress(topic, data) && wake()),
+    hints.onTold(`started.${workflow}.>`, (topic) => story.started(topic) && bell.ring()),
+    hints.onTold(
+      `progress.${workflow}.>`,
+      (topic, data) => story.progress(topic, data) && bell.ring(),
+    ),
     hints.onGap(() => {
       missed = true;
-      wake();
+      bell.ring();
     }),
   ];
   try {
@@ -77,17 +81,7 @@ export async function* watch(
         if (shown !== undefined) yield shown;
       }
       if (story.ended) return;
-      if (heard.length > 0 || missed) continue;
-      await new Promise<void>((resolve) => {
-        const cancel = clock.after(LOOK_AGAIN_MS, () => {
-          missed = true;
-          resolve();
-        });
-        wake = () => {
-          cancel();
-          resolve();
-        };
-      });
+      if (!await bell.wait(clock, LOOK_AGAIN_MS)) missed = true;
     }
   } finally {
     for (const cancel of cancels) cancel();
@@ -102,7 +96,11 @@ async function readable(
   try {
     return { ...event, value: await unseal(codec, event.value) };
   } catch (error) {
-    log("debug", `the progress of ${event.label} cannot be read`, { error });
+    log("debug", `the progress of ${event.label} cannot be read`, {
+      event: "progress-unreadable",
+      node: event.node,
+      error,
+    });
     return undefined;
   }
 }

@@ -74,3 +74,27 @@ export const begunKey = (workflow: string, node: number, attempt: number): strin
 
 /** The views that keep task messages which nobody could read: `<workflow>.<node>.<attempt>`, or `unknown.<nanoseconds>`. */
 export const QUARANTINE = "quarantine.";
+/** The view that has what one execution of an attempt logged. */
+export const logKey = (
+  workflow: string,
+  node: number,
+  attempt: number,
+  execution: string,
+): string => `log.${workflow}.${node}.${attempt}.${execution}`;
+/** What the views of a workflow's logs, or of those of a node or attempt, start with. */
+export const logsIn = (workflow: string, node?: number, attempt?: number): string =>
+  `log.${workflow}.` +
+  (node === undefined ? "" : `${node}.` + (attempt === undefined ? "" : `${attempt}.`));
+
+/** @returns undefined for a key of another form. */
+export function parseLogKey(
+  key: string,
+): { readonly workflow: string; readonly node: number; readonly attempt: number } | undefined {
+  const [kind, workflow, a, b, execution, more] = key.split(".");
+  const node = wholeNumber(a);
+  const attempt = wholeNumber(b);
+  return kind !== "log" || workflow === undefined || node === undefined || attempt === undefined ||
+      execution === undefined || more !== undefined
+    ? undefined
+    : { workflow, node, attempt };
+}

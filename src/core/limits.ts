@@ -16,6 +16,11 @@ export const LIMITS = {
   namedFailures: 100,
   /** Runs that take the place of a node of a run that takes the place of a node … */
   expansionDepth: 32,
+  /** Lines of one execution of an attempt that are kept, and bytes of them as JSON. */
+  logLines: 1_000,
+  logBytes: 131_072,
+  /** Bytes of one line, as JSON. */
+  logLineBytes: 8_192,
   /** Retries after the first attempt. */
   retries: 10_000,
 } as const;

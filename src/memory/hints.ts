@@ -32,6 +32,9 @@ export class MemoryHints implements Hints {
     return listen(this.#onTold, topic, call);
   }
 
+  /** There is nobody outside. */
+  broadcast(): void {}
+
   tellFact(hint: Hint): void {
     tell(this.#onFact, hint.key, hint);
   }

@@ -1,5 +1,5 @@
 /** Core NATS messages: facts as the server republishes them, and what processes tell each other. At most once. */
-import type { Msg, NatsConnection } from "@nats-io/nats-core";
+import { headers, type Msg, type NatsConnection } from "@nats-io/nats-core";
 import type { Cancel, Hint, Hints } from "../ports.ts";
 import { translate } from "./errors.ts";
 import { isClustered } from "./link.ts";
@@ -63,6 +63,14 @@ export class NatsHints implements Hints {
     return this.#on(eventPrefix + topic, (msg) => {
       call(msg.subject.slice(eventPrefix.length), msg.data);
     });
+  }
+
+  /** A stream that somebody keeps it in leaves out what has an id that it has had just before. */
+  broadcast(topic: string, data: Uint8Array, id: string): void {
+    if (this.#nc.isClosed()) return;
+    const told = headers();
+    told.set("Nats-Msg-Id", id);
+    this.#nc.publish(this.#names.feedPrefix + topic, data, { headers: told });
   }
 
   #on(subject: string, call: (msg: Msg) => void): Cancel {

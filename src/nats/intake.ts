@@ -170,6 +170,7 @@ export class PullIntake implements Intake {
     this.#log(
       "debug",
       `pull on ${this.#options.consumer} ended: ${code} ${msg.headers?.description}`,
+      { event: "pull-ended", consumer: this.#options.consumer, code },
     );
     this.#clock.after(RETRY_MS, () => void this.#restore());
   }
@@ -179,7 +180,11 @@ export class PullIntake implements Intake {
     try {
       this.#options.onMessage(msg);
     } catch (error) {
-      this.#log("error", `a message of ${this.#options.consumer} could not be handled`, { error });
+      this.#log("error", `a message of ${this.#options.consumer} could not be handled`, {
+        event: "message-not-handled",
+        consumer: this.#options.consumer,
+        error,
+      });
     }
   }
 
@@ -197,7 +202,11 @@ export class PullIntake implements Intake {
     } catch (error) {
       const level = this.#isFailing ? "debug" : "warn";
       this.#isFailing = true;
-      this.#log(level, `consumer ${this.#options.consumer} cannot be made again yet`, { error });
+      this.#log(level, `consumer ${this.#options.consumer} cannot be made again yet`, {
+        event: "consumer-not-made",
+        consumer: this.#options.consumer,
+        error,
+      });
     }
     this.#askSoon();
   }
@@ -216,7 +225,11 @@ export class PullIntake implements Intake {
       // Meanwhile something may have come.
       if (!this.#closed && this.#outstanding > 0) this.#onStall(stall);
     } catch (error) {
-      this.#log("debug", `consumer ${this.#options.consumer} cannot be inspected`, { error });
+      this.#log("debug", `consumer ${this.#options.consumer} cannot be inspected`, {
+        event: "consumer-not-inspected",
+        consumer: this.#options.consumer,
+        error,
+      });
     }
   }
 
@@ -230,17 +243,27 @@ export class PullIntake implements Intake {
       case "none":
         // What was only waiting may have been handed to others.
         if (before.is === "changed" || before.is === "paused") {
-          this.#log("info", `consumer ${consumer} is in order again`);
+          this.#log("info", `consumer ${consumer} is in order again`, {
+            event: "consumer-in-order",
+            consumer,
+          });
         }
         break;
       case "missing":
-        if (isNew) this.#log("warn", `consumer ${consumer} is gone, and is made again`);
+        if (isNew) {
+          this.#log("warn", `consumer ${consumer} is gone, and is made again`, {
+            event: "consumer-gone",
+            consumer,
+          });
+        }
         void this.#restore();
         break;
       case "changed":
         if (isNew) {
           const { message, hint } = stall.error;
           this.#log("error", `nothing comes from consumer ${consumer}: ${message}. ${hint}`, {
+            event: "consumer-changed",
+            consumer,
             error: stall.error,
           });
         }
@@ -248,7 +271,11 @@ export class PullIntake implements Intake {
       case "paused":
         if (isNew) {
           const seconds = Math.ceil(stall.forMs / 1_000);
-          this.#log("warn", `somebody paused consumer ${consumer}, for another ${seconds} s`);
+          this.#log("warn", `somebody paused consumer ${consumer}, for another ${seconds} s`, {
+            event: "consumer-paused",
+            consumer,
+            forMs: stall.forMs,
+          });
         }
         break;
       case "waiting":
@@ -260,6 +287,7 @@ export class PullIntake implements Intake {
           this.#log(
             "warn",
             `consumer ${consumer} has ${stall.messages} messages and hands none out: asking again`,
+            { event: "consumer-silent", consumer, messages: stall.messages },
           );
           this.restart();
         } else void this.#remake(stall.messages);
@@ -272,13 +300,23 @@ export class PullIntake implements Intake {
   /** What was handed out and has no answer yet comes again, too: that does no harm. */
   async #remake(messages: number): Promise<void> {
     const { consumer, remove } = this.#options;
-    this.#log("warn", `consumer ${consumer} has passed over ${messages} messages: it is made anew`);
+    this.#log(
+      "warn",
+      `consumer ${consumer} has passed over ${messages} messages: it is made anew`,
+      {
+        event: "consumer-made-anew",
+        consumer,
+        messages,
+      },
+    );
     // Not again soon: if that did not help, nothing else here will.
     this.#doubtMs = LONGEST_DOUBT_MS;
     try {
       await remove?.();
     } catch (error) {
       this.#log("error", `consumer ${consumer} cannot be deleted: do so, and it is made anew`, {
+        event: "consumer-not-deleted",
+        consumer,
         error,
       });
     }
@@ -298,6 +336,7 @@ export class PullIntake implements Intake {
     this.#log(
       "debug",
       `no heartbeat from ${this.#options.consumer} for ${Math.round(silentMs)} ms: asking again`,
+      { event: "heartbeat-missed", consumer: this.#options.consumer, silentMs },
     );
     void this.#restore();
     this.restart();

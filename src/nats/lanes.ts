@@ -305,6 +305,8 @@ export class Lanes implements Intake {
       this.#closeUnused(before - lookEveryMs);
     } catch (error) {
       this.#log("warn", `the lanes of ${this.#options.queues.join(", ")} cannot be listed`, {
+        event: "lanes-not-listed",
+        queues: this.#options.queues,
         error,
       });
     }
@@ -329,7 +331,12 @@ export class Lanes implements Intake {
       this.#add(await this.#options.lookAtLane(lane));
     } catch (error) {
       // It is found again when the lanes are listed.
-      this.#log("debug", `lane ${lane.lane} of ${lane.queue} cannot be looked at`, { error });
+      this.#log("debug", `lane ${lane.lane} of ${lane.queue} cannot be looked at`, {
+        event: "lane-not-read",
+        queue: lane.queue,
+        lane: lane.lane,
+        error,
+      });
     }
   }
 

@@ -18,6 +18,8 @@ export interface Names {
   readonly taskPrefix: string;
   readonly tickPrefix: string;
   readonly eventPrefix: string;
+  /** `NS.feed.`: what processors tell others, where they are asked to. */
+  readonly feedPrefix: string;
 }
 
 export function namesIn(namespace: string): Names {
@@ -34,6 +36,7 @@ export function namesIn(namespace: string): Names {
     taskPrefix: `${namespace}.task.`,
     tickPrefix: `${namespace}.tick.`,
     eventPrefix: `${namespace}.event.`,
+    feedPrefix: `${namespace}.feed.`,
   };
 }
 

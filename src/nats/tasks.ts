@@ -173,7 +173,13 @@ export class NatsTasks implements Tasks {
         .catch((error) => {
           // Tasks still flow through it: whoever opens it to queue or to take refuses it, and the doctor tells.
           if (how.mayChange || !(error instanceof ConfigMismatchError)) throw error;
-          this.#link.log("warn", error.message);
+          const { queue, lane: name } = lane;
+          this.#link.log("warn", error.message, {
+            event: "lane-changed",
+            queue,
+            lane: name,
+            error,
+          });
           return { isNews: false, most: lane.most };
         })
         .then(({ isNews, most }) => {
@@ -220,7 +226,13 @@ export class NatsTasks implements Tasks {
     if (is !== was) {
       const [from, to] = [was, is].map((most) => most === -1 ? "none" : most);
       const { queue, lane: name } = lane;
-      log("info", `the limit of lane ${name} of queue ${queue} is ${to} now; was ${from}`);
+      log("info", `the limit of lane ${name} of queue ${queue} is ${to} now; was ${from}`, {
+        event: "lane-limit",
+        queue,
+        lane: name,
+        limit: to,
+        was: from,
+      });
     }
     return { isNews: isUnasked || is !== was, most: is >= 1 ? is : undefined };
   }
@@ -262,7 +274,11 @@ export class NatsTasks implements Tasks {
       if (!isOver(lane, info)) continue;
       if (!isOver(lane, await jsm.consumers.info(tasksStream, info.name))) continue;
       await jsm.consumers.delete(tasksStream, info.name);
-      log("debug", `lane ${lane.lane} of queue ${lane.queue} is used no more, and was removed`);
+      log("debug", `lane ${lane.lane} of queue ${lane.queue} is used no more, and was removed`, {
+        event: "lane-removed",
+        queue: lane.queue,
+        lane: lane.lane,
+      });
     }
   }
 

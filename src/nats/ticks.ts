@@ -55,6 +55,7 @@ export class NatsTicks implements Ticks {
         this.#link.log(
           "warn",
           `a tick for the impossible workflow id ${JSON.stringify(workflow)} was removed`,
+          { event: "tick-impossible", subject: msg.subject },
         );
         tick.ack();
       },

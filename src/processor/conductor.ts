@@ -32,6 +32,7 @@ import { type Due, DueQueue } from "./due.ts";
 import type { Ear } from "./ear.ts";
 import { recordEnd, whyEnded } from "./ending.ts";
 import { Family } from "./family.ts";
+import { RunFeed } from "./feed.ts";
 import { InFlight, type Sent } from "./in_flight.ts";
 import { Instrumentation } from "./instrumentation.ts";
 import { type LoadedFacts, loadFacts, untouched } from "./load.ts";
@@ -48,6 +49,8 @@ export interface ConductorOptions {
   readonly queues: ReadonlyMap<string, LanePolicy>;
   /** Task messages of one workflow in the queue at once. */
   readonly window: number;
+  /** Whether others are told what happens in it. */
+  readonly feed: boolean;
 }
 
 export interface ConductorEvents {
@@ -77,6 +80,7 @@ export class Conductor {
   readonly #events: ConductorEvents;
   readonly #messages: TaskMessages;
   readonly #family: Family;
+  readonly #feed: RunFeed | undefined;
   readonly #window: Window;
   readonly #routes: Routes;
   readonly #ready = new Ready<Dispatch>();
@@ -129,6 +133,7 @@ export class Conductor {
     this.#routes = new Routes(workflow, definition, options.queues);
     this.#events = events;
     this.#family = new Family(ports, workflow);
+    if (options.feed) this.#feed = new RunFeed(ports, workflow, definition, submittedAt);
     this.#messages = new TaskMessages(definition, submittedAt, ports.maxRecord);
     this.#replayed = unread(definition, workflow, submittedAt);
     ear.listen((hint) => {
@@ -294,7 +299,13 @@ export class Conductor {
     // Nothing new is queued meanwhile: it is looked for again when the run goes on.
     if (this.#scheduler.paused) return false;
     const key = `${this.workflow}.${node}.${attempt}`;
-    this.#ports.log("debug", `task message ${key} is not in the queue, and is sent`);
+    this.#ports.log("debug", `task message ${key} is not in the queue, and is sent`, {
+      event: "task-message-sent-again",
+      run: this.workflow,
+      node,
+      attempt,
+      queue: address.queue,
+    });
     this.#send(node, attempt, this.#expiryOf(node));
     return true;
   }
@@ -416,6 +427,7 @@ export class Conductor {
     }
     this.instruments?.take(hint, fact);
     const isAhead = this.#scheduler.isHeld(node);
+    this.#feed?.taking(fact);
     this.#do(this.#scheduler.apply(fact));
     // The log has, in order, what was not heard.
     if (isAhead) this.#follow(this.#refresh());
@@ -604,8 +616,14 @@ export class Conductor {
   async #rebuild(log?: LoadedFacts): Promise<readonly TaskAddress[]> {
     this.#heard ??= [];
     const { queued, loaded } = await this.#readLog(log);
-    const replayed = replay(this.definition, this.workflow, this.submittedAt, loaded.facts);
     if (this.#closed) return [];
+    const replayed = replay(
+      this.definition,
+      this.workflow,
+      this.submittedAt,
+      loaded.facts,
+      this.#feed,
+    );
     const { scheduler, withdrawn } = replayed;
     const { finished } = scheduler;
     this.#replayed = replayed;
@@ -693,6 +711,7 @@ export class Conductor {
       this.#scheduler,
       { state, controls: this.#controls },
     );
+    this.#feed?.ended(first, round);
     await this.#tellParent(first);
     if (this.#closed) return;
     await this.show({ now: true, finishedAt: first.at });
@@ -721,6 +740,7 @@ export class Conductor {
   #setState(state: WorkflowState): void {
     if (state === this.#state) return;
     this.#state = state;
+    if (state === "RUNNING") this.#feed?.started(this.#scheduler.startAt);
     this.#events.onState(state);
   }
 }

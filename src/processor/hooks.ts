@@ -63,7 +63,11 @@ export class Hooks {
     try {
       await call();
     } catch (error) {
-      this.#log("error", `a ${event} hook failed: ${failureOf(error).message}`, { error });
+      this.#log("error", `a ${event} hook failed: ${failureOf(error).message}`, {
+        event: "hook-failed",
+        hook: event,
+        error,
+      });
     }
   }
 }

@@ -32,6 +32,11 @@ export interface ProcessorOptions {
   schedules?: Duration;
   /** How long a finished run is kept. @default "1d" */
   retention?: Duration;
+  /**
+   * Tells others what happens in the runs that it conducts, on `<namespace>.feed.>`: see docs/guide/events-feed.md. Say
+   * the same to all processors. @default false
+   */
+  feed?: boolean;
 }
 
 /** Options, complete, in milliseconds. */
@@ -45,6 +50,7 @@ export interface CheckedOptions {
   readonly sweepMs: number;
   readonly schedulesMs: number;
   readonly retentionMs: number;
+  readonly feed: boolean;
 }
 
 /** @throws {InvalidOptionError} naming the option. */
@@ -57,9 +63,16 @@ export function checkOptions(options: ProcessorOptions): CheckedOptions {
     "sweep",
     "schedules",
     "retention",
+    "feed",
   ]);
-  const { tick = {}, window = 4_000, concurrency = 1_000, sweep = "30s", schedules = "10s" } =
-    options;
+  const {
+    tick = {},
+    feed = false,
+    window = 4_000,
+    concurrency = 1_000,
+    sweep = "30s",
+    schedules = "10s",
+  } = options;
   refuseUnknown("tick option", tick, ["idle", "active"]);
   const [least, most] = tick.idle ?? ["5s", "30s"];
   const idleMs = [
@@ -72,6 +85,11 @@ export function checkOptions(options: ProcessorOptions): CheckedOptions {
       hint: "Start with the default.",
     });
   }
+  if (typeof feed !== "boolean") {
+    throw new InvalidOptionError("feed", `feed = ${quote(feed)} is neither true nor false`, {
+      hint: "Use true to tell others what happens in runs.",
+    });
+  }
   return {
     idleMs,
     activeMs: durationMs("tick.active", tick.active ?? "1s"),
@@ -81,6 +99,7 @@ export function checkOptions(options: ProcessorOptions): CheckedOptions {
     sweepMs: durationMs("sweep", sweep, { least: 100 }),
     schedulesMs: durationMs("schedules", schedules, { least: 100 }),
     retentionMs: durationMs("retention", options.retention ?? "1d"),
+    feed,
   };
 }
 

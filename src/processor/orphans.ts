@@ -22,7 +22,7 @@ import type { Ports, View } from "../ports.ts";
 /** Says up to where the log was looked through. */
 const PLACE_VIEW = "orphans";
 /** Views of runs, by the run's id. */
-const PREFIXES = ["wf.", "begun."] as const;
+const PREFIXES = ["wf.", "begun.", "log."] as const;
 /** Questions to the server at once. */
 const BATCH = 64;
 
@@ -42,7 +42,10 @@ export async function removeOrphans(ports: Ports): Promise<void> {
   for (const stored of left) {
     if (stored === undefined) continue;
     const workflow = workflowOf(stored.key);
-    log("info", `what was recorded of ${workflow} after it was removed is removed too`);
+    log("info", `what was recorded of ${workflow} after it was removed is removed too`, {
+      event: "late-records-removed",
+      run: workflow,
+    });
     await removeLate(ports, workflow, next);
   }
   const ownerless = shown.filter((key) => !heads.has(key.split(".")[1]!));

@@ -19,6 +19,7 @@ import { Presence } from "../runs/presence.ts";
 import { atMost, sleep } from "../runs/time.ts";
 import { Conductor } from "./conductor.ts";
 import { Ear } from "./ear.ts";
+import { tellUnreadEnd } from "./feed.ts";
 import { Hooks, type ProcessorEvents } from "./hooks.ts";
 import { loadDefinition, type LoadedDefinition, loadNew } from "./load.ts";
 import { type CheckedOptions, checkOptions, type ProcessorOptions } from "./options.ts";
@@ -166,7 +167,10 @@ export class Processor {
       const lanes = await this.#ports.tasks.depths();
       return [conducted, ...lanes.map((lane) => ({ is: "lane", ...lane }) as const)];
     } catch (error) {
-      this.#ports.log("debug", "how full the queues are cannot be seen", { error });
+      this.#ports.log("debug", "how full the queues are cannot be seen", {
+        event: "queues-not-read",
+        error,
+      });
       return [conducted];
     }
   }
@@ -414,18 +418,26 @@ export class Processor {
     switch (loaded.is) {
       case "missing":
         // A submit writes the definition before the tick, so this one was removed since.
-        log("debug", `the tick of ${workflow} has no definition and is removed`);
+        log("debug", `the tick of ${workflow} has no definition and is removed`, {
+          event: "tick-without-workflow",
+          run: workflow,
+        });
         held.tick.ack();
         break;
       case "newer":
         log(
           "info",
           `${workflow} has definition version ${loaded.version}, which this processor cannot read: left to others`,
+          { event: "definition-newer", run: workflow, version: loaded.version },
         );
         held.tick.giveBack(NEWER_DELAY_MS);
         break;
       case "unreadable":
-        log("error", `${workflow} cannot be read and ends as ERROR: ${loaded.error.message}`);
+        log("error", `${workflow} cannot be read and ends as ERROR: ${loaded.error.message}`, {
+          event: "definition-unreadable",
+          run: workflow,
+          error: loaded.error,
+        });
         await this.#endUnread(workflow, loaded.error.message);
         // Its conductor looks after its children, and tells itself what this one cannot.
         if (loaded.parent !== undefined) await this.#ports.ticks.wake(loaded.parent.workflow);
@@ -448,7 +460,9 @@ export class Processor {
       failed: [],
       reason,
     };
-    await facts.create(endKey(workflow, (last?.round ?? 0) + 1), writeEnd(end));
+    const round = (last?.round ?? 0) + 1;
+    await facts.create(endKey(workflow, round), writeEnd(end));
+    if (this.#options.feed) tellUnreadEnd(this.#ports, workflow, round, end);
   }
 
   /** Something was recorded. A parked workflow is taken up again: its tick is still ours, only delayed. */
@@ -466,11 +480,12 @@ export class Processor {
       if (held.conductor === undefined) this.#loadAgain(held, { isNews: true });
       else this.#hooks.call("activeTick", () => [held.conductor!.status()]);
     } else if (now - held.extendedAt > FENCE * leaseMs) {
+      const stoodStillMs = Math.round(now - held.extendedAt);
+      const { workflow: run } = held.tick;
       this.#ports.log(
         "warn",
-        `the lease of ${held.tick.workflow} was lost: this process stood still for ${
-          Math.round(now - held.extendedAt)
-        } ms`,
+        `the lease of ${run} was lost: this process stood still for ${stoodStillMs} ms`,
+        { event: "lease-lost", run, processor: this.id, stoodStillMs },
       );
       this.#loseLease(held);
     } else this.#extendIfDue(held, now);
@@ -506,6 +521,9 @@ export class Processor {
   #onTrouble(held: Held, error: unknown): void {
     if (this.#held.get(held.tick.workflow) !== held) return;
     this.#ports.log("warn", `${held.tick.workflow} is put aside: ${failureOf(error).message}`, {
+      event: "workflow-put-aside",
+      run: held.tick.workflow,
+      processor: this.id,
       error,
     });
     held.tick.giveBack(TROUBLE_DELAY_MS);

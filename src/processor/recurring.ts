@@ -135,7 +135,7 @@ export class Recurrences {
       log(
         this.#isReadable ? "warn" : "debug",
         `schedules were not read: ${failureOf(error).message}`,
-        { error },
+        { event: "schedules-not-read", error },
       );
       this.#isReadable = false;
     }
@@ -150,7 +150,11 @@ export class Recurrences {
       else if (known !== undefined) this.#forget(known);
     } catch (error) {
       // It is read again with all others.
-      this.#ports.log("debug", `the schedule ${id} was not read`, { error });
+      this.#ports.log("debug", `the schedule ${id} was not read`, {
+        event: "schedule-not-read",
+        schedule: id,
+        error,
+      });
     }
   }
 
@@ -170,7 +174,10 @@ export class Recurrences {
     }
     const record = readSchedule(data);
     if (record === undefined) {
-      this.#ports.log("warn", `the schedule ${id} cannot be read, and is left alone`);
+      this.#ports.log("warn", `the schedule ${id} cannot be read, and is left alone`, {
+        event: "schedule-unreadable",
+        schedule: id,
+      });
     }
     const known = Object.assign(
       old ?? { id, busy: false, cancelTimer: () => {} },
@@ -207,7 +214,11 @@ export class Recurrences {
     } catch (error) {
       goesOn = false;
       const { message } = failureOf(error);
-      this.#ports.log("warn", `the schedule ${known.id} is put aside: ${message}`, { error });
+      this.#ports.log("warn", `the schedule ${known.id} is put aside: ${message}`, {
+        event: "schedule-put-aside",
+        schedule: known.id,
+        error,
+      });
     } finally {
       known.busy = false;
     }
@@ -251,13 +262,21 @@ export class Recurrences {
         return record;
       case "drop": {
         const to = new Date(plan.to).toISOString();
-        log("info", `the schedule ${known.id} skips what it missed up to ${to}`);
+        log("info", `the schedule ${known.id} skips what it missed up to ${to}`, {
+          event: "schedule-skips",
+          schedule: known.id,
+          to: plan.to,
+        });
         return { ...record, handledTo: plan.to };
       }
       case "run": {
         if (plan.isCut) {
           const { length } = plan.moments;
-          log("warn", `the schedule ${known.id} missed too much: only the last ${length} run`);
+          log("warn", `the schedule ${known.id} missed too much: only the last ${length} run`, {
+            event: "schedule-cut",
+            schedule: known.id,
+            count: length,
+          });
         }
         const definition = this.#definitionOf(known, record);
         if (definition === undefined) return record;
@@ -273,7 +292,11 @@ export class Recurrences {
     } catch (error) {
       known.record = undefined;
       const { message } = failureOf(error);
-      this.#ports.log("error", `the schedule ${known.id} is left alone: ${message}`, { error });
+      this.#ports.log("error", `the schedule ${known.id} is left alone: ${message}`, {
+        event: "schedule-left-alone",
+        schedule: known.id,
+        error,
+      });
       return undefined;
     }
   }
@@ -305,11 +328,18 @@ export class Recurrences {
       const { message } = failureOf(error);
       if (error instanceof ConflictError) {
         // The schedule was changed after another processor had submitted it, or somebody else took the id.
-        this.#ports.log("info", `the run ${id} is taken for the occurrence's: ${message}`);
+        this.#ports.log("info", `the run ${id} is taken for the occurrence's: ${message}`, {
+          event: "occurrence-taken",
+          run: id,
+        });
         return true;
       }
       // Trying it again would fail the same way, and hold up all that come after it.
-      this.#ports.log("error", `the run ${id} was not submitted: ${message}`, { error });
+      this.#ports.log("error", `the run ${id} was not submitted: ${message}`, {
+        event: "occurrence-not-submitted",
+        run: id,
+        error,
+      });
       return false;
     }
   }

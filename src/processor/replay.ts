@@ -2,6 +2,7 @@
 import type { Definition } from "../core/definition.ts";
 import type { Fact } from "../core/fact.ts";
 import { Scheduler, startAt } from "../core/scheduler.ts";
+import type { RunFeed } from "./feed.ts";
 
 export interface Replayed {
   readonly scheduler: Scheduler;
@@ -16,9 +17,14 @@ export interface Replayed {
 }
 
 /** A workflow whose log has not been read: nothing has begun. */
-export function unread(definition: Definition, workflow: string, submittedAt: number): Replayed {
+export function unread(
+  definition: Definition,
+  workflow: string,
+  submittedAt: number,
+  onNode?: RunFeed["onNode"],
+): Replayed {
   return {
-    scheduler: new Scheduler(definition, workflow, submittedAt),
+    scheduler: new Scheduler(definition, workflow, submittedAt, onNode),
     startedAt: startAt(definition, submittedAt),
     timeouts: 0,
     lastPausing: undefined,
@@ -26,18 +32,24 @@ export function unread(definition: Definition, workflow: string, submittedAt: nu
   };
 }
 
-/** @param facts all of them, in the order of the log. */
+/**
+ * @param facts all of them, in the order of the log.
+ * @param feed looks on.
+ */
 export function replay(
   definition: Definition,
   workflow: string,
   submittedAt: number,
   facts: readonly Fact[],
+  feed?: RunFeed,
 ): Replayed {
   let { scheduler, startedAt, timeouts, lastPausing, withdrawn } = unread(
     definition,
     workflow,
     submittedAt,
+    feed?.onNode,
   );
+  feed?.reading(scheduler, { isNew: facts.length === 0 });
   scheduler.begin();
   let controls = 0;
   for (const fact of facts) {
@@ -48,11 +60,14 @@ export function replay(
       if (is === "pause" || is === "resume") lastPausing = controls;
     }
     const { round } = scheduler;
+    feed?.taking(fact);
     for (const effect of scheduler.apply(fact)) withdrawn ||= effect.is === "withdraw";
+    feed?.took(round);
     if (scheduler.round === round) continue;
     startedAt = fact.at;
     timeouts = 0;
   }
+  feed?.hasRead();
   return { scheduler, startedAt, timeouts, lastPausing, withdrawn };
 }
 

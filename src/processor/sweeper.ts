@@ -72,7 +72,10 @@ export class Sweeper {
     try {
       await this.sweepIfDue();
     } catch (error) {
-      this.#ports.log("warn", `a sweep failed: ${failureOf(error).message}`, { error });
+      this.#ports.log("warn", `a sweep failed: ${failureOf(error).message}`, {
+        event: "sweep-failed",
+        error,
+      });
     }
     if (this.#isStarted) this.#arm();
   }
@@ -134,6 +137,8 @@ export class Sweeper {
     }
     if (revived.length > 0) {
       log("info", `${revived.length} workflows without a tick got one`, {
+        event: "ticks-revived",
+        count: revived.length,
         revived: revived.slice(0, 10),
       });
     }

@@ -22,7 +22,10 @@ export function guarded(telemetry: Telemetry, log: Log): Telemetry {
     try {
       return call();
     } catch (error) {
-      if (!isSaid) log("warn", `telemetry failed: ${failureOf(error).message}`, { error });
+      if (!isSaid) {
+        const event = "telemetry-failed";
+        log("warn", `telemetry failed: ${failureOf(error).message}`, { event, error });
+      }
       isSaid = true;
       return otherwise;
     }

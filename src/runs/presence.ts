@@ -56,6 +56,8 @@ export class Presence {
       const level = this.#isFailing ? "debug" : "warn";
       this.#isFailing = true;
       log(level, `${this.#key} cannot say that it is there: ${failureOf(error).message}`, {
+        event: "presence-not-written",
+        key: this.#key,
         error,
       });
     }
@@ -70,6 +72,7 @@ export class Presence {
     this.#ports.log(
       "warn",
       `two live processes use the name "${this.#key}": give each an id of its own`,
+      { event: "presence-twice", key: this.#key },
     );
   }
 
@@ -83,7 +86,11 @@ export class Presence {
     try {
       if (this.#isWritten && await this.#isOurs()) await this.#ports.views.remove(this.#key);
     } catch (error) {
-      this.#ports.log("debug", `${this.#key} cannot be removed`, { error });
+      this.#ports.log("debug", `${this.#key} cannot be removed`, {
+        event: "view-not-removed",
+        key: this.#key,
+        error,
+      });
     }
   }
 }

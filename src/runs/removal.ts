@@ -1,5 +1,5 @@
 /** Removes a run that is over, so that nothing of it is left. Whether it is over, the caller decides. */
-import { everythingOf, expansionsOf, QUARANTINE } from "../core/keys.ts";
+import { everythingOf, expansionsOf, logsIn, QUARANTINE } from "../core/keys.ts";
 import { readExpansion } from "../core/records.ts";
 import { isChildOf } from "./children.ts";
 import type { Ports } from "../ports.ts";
@@ -21,6 +21,7 @@ export async function removeRun(ports: Ports, workflow: string): Promise<void> {
     views.remove(`wf.${workflow}`),
     views.remove(`begun.${workflow}.>`),
     views.remove(`${QUARANTINE}${workflow}.>`),
+    views.remove(`${logsIn(workflow)}>`),
     blobs.removeAll(workflow),
   ]);
   await facts.purge(everythingOf(workflow));

@@ -167,7 +167,7 @@ async function showNew(
     round: 1,
   });
   await views.swap(`wf.${id}`, 0, writeStatus(status)).catch((error) =>
-    log("debug", `the view of ${id} was not written`, { error })
+    log("debug", `the view of ${id} was not written`, { event: "status-not-shown", run: id, error })
   );
 }
 

@@ -2,6 +2,7 @@
  * Runs a workflow without a server: the same client, processor, worker and scheduler, on the memory adapter, in virtual
  * time. Delays of days pass at once; while a handler is waiting for something real, real time passes.
  */
+import type { TaskLogLine } from "../client/logs.ts";
 import { Run } from "../client/run.ts";
 import { submit, type Submittable } from "../client/submit.ts";
 import { type Definition, labelOf } from "../core/definition.ts";
@@ -48,6 +49,8 @@ export interface LocalRun<Out> {
   /** What `run.result()` throws; undefined when the state is SUCCESS. */
   readonly error: WorkflowFailedError | undefined;
   readonly status: RunStatus;
+  /** What its tasks logged with `currentTask().log`: what `run.logs()` gives. */
+  readonly logs: readonly TaskLogLine[];
 }
 
 /**
@@ -94,6 +97,7 @@ export async function runLocally<Out>(
     order: await orderOf(ports, id),
     error,
     status: await run.status(),
+    logs: await logsOf(run),
   };
 }
 
@@ -178,6 +182,12 @@ async function failureOf(run: Run<unknown>): Promise<WorkflowFailedError | undef
     if (error instanceof WorkflowFailedError) return error;
     throw error;
   }
+}
+
+async function logsOf(run: Run<unknown>): Promise<TaskLogLine[]> {
+  const lines: TaskLogLine[] = [];
+  for await (const line of run.logs()) lines.push(line);
+  return lines;
 }
 
 async function definitionIn(ports: Ports, id: string): Promise<Definition> {

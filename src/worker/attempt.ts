@@ -3,12 +3,15 @@ import type { SignatureRecord } from "../core/definition.ts";
 import type { TaskContext } from "../core/records.ts";
 import type { TaskAddress } from "../ports.ts";
 import type { CurrentTask } from "./current_task.ts";
+import type { TaskLog, TaskLogger } from "./task_log.ts";
 
 export class Attempt implements CurrentTask {
   readonly #address: TaskAddress;
   readonly #signature: SignatureRecord;
   readonly #workflow: TaskContext;
   readonly #tellProgress: (value: unknown) => void;
+  readonly #openLog: () => TaskLog;
+  #log: TaskLog | undefined;
   #controller: AbortController | undefined;
   #aborted: { readonly reason: Error } | undefined;
 
@@ -17,11 +20,13 @@ export class Attempt implements CurrentTask {
     signature: SignatureRecord,
     workflow: TaskContext,
     tellProgress: (value: unknown) => void,
+    openLog: () => TaskLog,
   ) {
     this.#address = address;
     this.#signature = signature;
     this.#workflow = workflow;
     this.#tellProgress = tellProgress;
+    this.#openLog = openLog;
     // Handlers take it apart: const { progress } = currentTask().
     this.progress = this.progress.bind(this);
   }
@@ -76,6 +81,15 @@ export class Attempt implements CurrentTask {
 
   progress(value: unknown): void {
     this.#tellProgress(value);
+  }
+
+  get log(): TaskLogger {
+    return (this.#log ??= this.#openLog()).logger;
+  }
+
+  /** It logs no more. @returns what resolves when all it logged is written; undefined when that is so already. */
+  endLog(): Promise<void> | undefined {
+    return this.#log?.end();
   }
 
   /** Only the first reason counts. */

@@ -63,7 +63,11 @@ export class Beginnings {
   forget({ countedAs: key }: InHand): void {
     if (key === undefined) return;
     this.#ports.views.remove(key).catch((error) =>
-      this.#ports.log("debug", `${key} cannot be removed`, { error })
+      this.#ports.log("debug", `${key} cannot be removed`, {
+        event: "view-not-removed",
+        key,
+        error,
+      })
     );
   }
 }

@@ -1,5 +1,6 @@
 /** What a running task can ask about itself, wherever it is in its asynchronous calls: the handler stays a plain function. */
 import { AsyncLocalStorage } from "node:async_hooks";
+import type { TaskLogger } from "./task_log.ts";
 
 /** The running attempt. */
 export interface CurrentTask {
@@ -23,6 +24,11 @@ export interface CurrentTask {
   readonly workflowPayload: unknown;
   /** Tells watchers how far it is: any JSON value, e.g. a share from 0 to 1. May get lost; nothing depends on it. */
   progress(value: unknown): void;
+  /**
+   * Logs with this run: `log.info("fetched", { bytes })`. Read with `run.logs()`. Bounded, and kept as long as the run;
+   * best effort: nothing depends on it.
+   */
+  readonly log: TaskLogger;
 }
 
 const running = new AsyncLocalStorage<CurrentTask>();

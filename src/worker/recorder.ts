@@ -56,13 +56,18 @@ export class Recorder {
     this.#onRecorded = onRecorded;
   }
 
-  record(held: InHand, verdict: Verdict & { is: "run" | "fail" }, executed: Executed): void {
+  record(
+    held: InHand,
+    verdict: Verdict & { is: "run" | "fail" },
+    executed: Executed,
+    endedAt: number = this.#ports.clock.now(),
+  ): void {
     if (executed.is === "expanded") return void this.#expand(held, verdict, executed.definition);
     const { address } = verdict;
     const note: OutcomeNote = {
       is: executed.is,
       startedAt: held.startedAt!,
-      endedAt: this.#ports.clock.now(),
+      endedAt,
       sentNs: held.task.sentNs,
       worker: this.#workerId,
     };
@@ -103,7 +108,13 @@ export class Recorder {
       });
     } catch (error) {
       const why = failureOf(error).message;
-      log("warn", `the outcome ${key} cannot be recorded yet: ${why}`, { error });
+      log("warn", `the outcome ${key} cannot be recorded yet: ${why}`, {
+        event: "outcome-not-recorded",
+        run: workflow,
+        node,
+        attempt,
+        error,
+      });
       clock.after(
         AGAIN_MS,
         () => void this.#recordInSteps(held, address, executed, note),
@@ -141,7 +152,14 @@ export class Recorder {
         const failure = { ...failureOf(error), fatal: true };
         return this.record(held, verdict, { is: "failed", failure });
       }
-      log("warn", `${held.task.subject} cannot be expanded yet`, { error });
+      const { workflow: run, node, attempt } = verdict.address;
+      log("warn", `${held.task.subject} cannot be expanded yet`, {
+        event: "expansion-not-recorded",
+        run,
+        node,
+        attempt,
+        error,
+      });
       clock.after(AGAIN_MS, () => {
         if (this.#isHeld(held)) void this.#expand(held, verdict, definition);
       });
@@ -162,7 +180,14 @@ export class Recorder {
         if (written === "exists") this.#removeIfRefused(outcome);
       },
       (error) => {
-        log("warn", `the outcome ${key} cannot be recorded yet`, { error });
+        const { workflow: run, node, attempt } = held.task.address!;
+        log("warn", `the outcome ${key} cannot be recorded yet`, {
+          event: "outcome-not-recorded",
+          run,
+          node,
+          attempt,
+          error,
+        });
         clock.after(AGAIN_MS, () => this.#write(held, outcome));
       },
     );
@@ -178,6 +203,8 @@ export class Recorder {
       // With no record at all, ours may still be on its way: what it leaves goes with the run.
       if (stored !== undefined && blobIn(stored.note) !== blob) await blobs.remove(blob);
     };
-    remove().catch((error) => log("debug", `${blob} is left to retention`, { error }));
+    remove().catch((error) =>
+      log("debug", `${blob} is left to retention`, { event: "blob-left-behind", blob, error })
+    );
   }
 }

@@ -8,6 +8,7 @@ import type { Control } from "../core/fact.ts";
 import { controlsOf, parseKey, QUARANTINE } from "../core/keys.ts";
 import { isLimited as isLimitedLane, laneKind, type Rate, urgencyOf } from "../core/lanes.ts";
 import { type AnnouncedTask, type LiveWorker, WORKERS } from "../core/presence.ts";
+import type { LogFields } from "../core/log_event.ts";
 import { failureOf, readControl } from "../core/records.ts";
 import { schemaHash } from "../core/schema_hash.ts";
 import { sealJson } from "../core/sealing.ts";
@@ -26,6 +27,7 @@ import { type CheckedOptions, checkOptions, type WorkerOptions } from "./options
 import { Pace } from "./pace.ts";
 import { Recorder } from "./recorder.ts";
 import { fetchSources } from "./sources.ts";
+import { TaskLog } from "./task_log.ts";
 import { isSealedTask, unsealTask } from "./unsealed_task.ts";
 import { type Handler, judge, type Verdict } from "./verdict.ts";
 
@@ -37,6 +39,8 @@ const UNAVAILABLE_DELAY_MS = 1_000;
 const ABORT_GRACE_MS = 5_000;
 /** How long a message of a limited lane may wait for a slot: held any longer, it would keep others from theirs. */
 const LIMITED_HOLD_MS = 1_000;
+/** How long an outcome waits for what its task logged, where the server is slow. */
+const LOG_MS = 1_000;
 /** How long a message is given back for because its moment is far away: the rate may change meanwhile. */
 const LONGEST_DELAY_MS = 600_000;
 
@@ -146,12 +150,14 @@ export class Worker {
     for (const held of [...this.#inHand]) if (held.startedAt === undefined) this.#drop(held);
     await this.#intake?.close();
     await atMost(this.#ports.clock, timeoutMs, this.#idle());
-    for (const held of [...this.#inHand]) {
+    const logged = [...this.#inHand].map((held) => {
       held.attempt?.abort(new Error("the worker is stopping"));
       this.#drop(held);
-    }
+      return held.attempt?.endLog();
+    });
     this.#state = "stopped";
     for (const stop of this.#cancels) stop();
+    if (logged.length > 0) await atMost(this.#ports.clock, LOG_MS, Promise.all(logged));
     await gone;
   }
 
@@ -244,7 +250,8 @@ export class Worker {
       switch (verdict.is) {
         case "giveBack":
           this.#ports.log("info", `a task is given back: ${verdict.why}`, {
-            subject: held.task.subject,
+            event: "task-given-back",
+            ...this.#fieldsOf(held),
           });
           this.#drop(held, NEWER_DELAY_MS);
           return undefined;
@@ -272,7 +279,8 @@ export class Worker {
     } catch (error) {
       const why = failureOf(error).message;
       this.#ports.log("warn", `a task could not be prepared and is given back: ${why}`, {
-        subject: held.task.subject,
+        event: "task-not-prepared",
+        ...this.#fieldsOf(held),
         error,
       });
       this.#drop(held, UNAVAILABLE_DELAY_MS);
@@ -326,7 +334,7 @@ export class Worker {
       const topic = `progress.${address.workflow}.${address.node}.${address.attempt}`;
       // Nothing depends on it, so nothing fails by it: what JSON cannot carry is told as null.
       this.#tellProgress(held, topic, JSON.stringify(value) ?? "null");
-    });
+    }, () => new TaskLog(this.#ports, address, this.id));
     held.isCleanup = message.isCleanup;
     if (this.#instruments !== undefined) {
       held.span = this.#instruments.begin(held, verdict);
@@ -349,7 +357,13 @@ export class Worker {
     // One after the other: a codec may take longer for the first than for the second.
     held.progress = (held.progress ?? Promise.resolve())
       .then(async () => hints.tell(topic, encoder.encode(await sealJson(codec, json))))
-      .catch((error) => log("debug", "progress cannot be sealed", { topic, error }));
+      .catch((error) =>
+        log("debug", "progress cannot be sealed", {
+          event: "progress-not-sealed",
+          ...this.#fieldsOf(held),
+          error,
+        })
+      );
   }
 
   /** The handler is done: its slot is free. The message stays in hand until its outcome is recorded. */
@@ -360,9 +374,23 @@ export class Worker {
       if (held.startedAt !== undefined) this.#release(held);
     } else if (this.#inHand.has(held)) {
       this.#instruments?.end(held, verdict, executed);
-      this.#recorder.record(held, verdict, executed);
+      const logged = held.attempt?.endLog();
+      if (logged === undefined) this.#recorder.record(held, verdict, executed);
+      else void this.#recordAfter(logged, held, verdict, executed);
     }
     this.#fill();
+  }
+
+  /** Who sees an outcome can read what was logged before it, unless that cannot be written soon. */
+  async #recordAfter(
+    logged: Promise<void>,
+    held: InHand,
+    verdict: Verdict & { is: "run" | "fail" },
+    executed: Executed,
+  ): Promise<void> {
+    const endedAt = this.#ports.clock.now();
+    await atMost(this.#ports.clock, LOG_MS, logged);
+    if (this.#inHand.has(held)) this.#recorder.record(held, verdict, executed, endedAt);
   }
 
   /** Recorded: now it may be acknowledged. */
@@ -372,9 +400,18 @@ export class Worker {
     this.#beginnings.forget(held);
   }
 
-  async #quarantine({ task }: InHand, why: string): Promise<void> {
+  /** What is logged about it. */
+  #fieldsOf({ task: { subject, address } }: InHand): Omit<LogFields, "event"> {
+    if (address === undefined) return { worker: this.id, subject };
+    const { workflow: run, node, attempt, queue } = address;
+    return { run, node, attempt, queue, worker: this.id, subject };
+  }
+
+  async #quarantine(held: InHand, why: string): Promise<void> {
+    const { task } = held;
     this.#ports.log("error", `a task message was put in quarantine: ${why}`, {
-      subject: task.subject,
+      event: "task-quarantined",
+      ...this.#fieldsOf(held),
     });
     const name = task.address === undefined
       ? `unknown.${task.sentNs}`
@@ -455,7 +492,11 @@ export class Worker {
         const { workflow, node, attempt } = held.task.address;
         this.#ports.hints.tell(`started.${workflow}.${node}.${attempt}`, encoder.encode(this.id));
         this.#lookForControls(held, workflow).catch((error) =>
-          this.#ports.log("debug", `the control facts of ${workflow} cannot be read`, { error })
+          this.#ports.log("debug", `the control facts of ${workflow} cannot be read`, {
+            event: "controls-not-read",
+            run: workflow,
+            error,
+          })
         );
       }
     }

@@ -11,7 +11,7 @@ import { resolved } from "../../src/cli/connection.ts";
 import { findFreePorts } from "../../scripts/nats_server.ts";
 import { runCommandLine } from "../../src/cli/run.ts";
 import { startChild } from "../nats/child.ts";
-import { add, bad, codec, whoami } from "./module.ts";
+import { add, bad, codec, talk, whoami } from "./module.ts";
 import { eventually, type Scope, TestServer } from "../nats/server.ts";
 
 const tests = new TestServer();
@@ -42,7 +42,7 @@ function sayIn(scope: Scope): Say {
 
 /** With a worker for the module's tasks, and a processor. */
 async function served<T>(scope: Scope, use: (say: Say) => Promise<T>): Promise<T> {
-  await scope.running({ tasks: [add, bad, whoami] });
+  await scope.running({ tasks: [add, bad, talk, whoami] });
   return await use(sayIn(scope));
 }
 
@@ -226,6 +226,33 @@ test(
     assert.is((await say("schedules", "remove", "nightly")).code, 0);
     assert.equal((await say("schedules")).text, "no schedules\n");
   }, { leavesWork: true }),
+);
+
+test(
+  "logs: of a run, a node, an attempt; followed; for programs",
+  tests.scope((scope) =>
+    served(scope, async (say) => {
+      await say("submit", `${MODULE}#talk`, "--id", "talks");
+      const followed = await say("logs", "talks", "--follow");
+      const stamp = "^\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d  ";
+      assert.is(followed.code, 0);
+      const [first, second, third, rest] = followed.text.split("\n");
+      assert.match(first!, new RegExp(`${stamp}info   talk-0  trying {"attempt":1}$`));
+      assert.match(second!, new RegExp(`${stamp}info   talk-0, attempt 2  trying {"attempt":2}$`));
+      assert.match(third!, new RegExp(`${stamp}warn   talk-0, attempt 2  at last$`));
+      assert.is(rest, "");
+      assert.is((await say("logs", "talks")).text, followed.text);
+      const urgent = (await say("logs", "talks", "0", "--level", "warn", "--json")).json();
+      const messages = urgent.map((line) => (line as { message: string }).message);
+      assert.equal(messages, ["at last"]);
+      const early = await say("logs", "talks", "talk-0", "--attempt", "1");
+      assert.is(early.text, `${first}\n`);
+      assert.is((await say("logs", "nowhere")).code, 3);
+      assert.is((await say("logs", "talks", "nowhere")).code, 3);
+      assert.is((await say("logs", "talks", "--level", "loud")).code, 2);
+      assert.is((await say("logs", "talks", "--attempt", "0")).code, 2);
+    })
+  ),
 );
 
 test(

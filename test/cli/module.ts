@@ -1,5 +1,13 @@
 /** What a user's module looks like to the command: tasks, workflows, and a function that makes one. */
-import { chain, type Codec, event, type Signature, task, Workflow } from "nats-dyrygent";
+import {
+  chain,
+  type Codec,
+  currentTask,
+  event,
+  type Signature,
+  task,
+  Workflow,
+} from "nats-dyrygent";
 import process from "node:process";
 
 export const add = task("add", (a: number, b: number) => a + b);
@@ -7,6 +15,12 @@ export const bad = task("bad", (): number => {
   throw new RangeError("no luck");
 });
 export const whoami = task("whoami", () => process.pid);
+export const talk = task("talk", { retry: { max: 1, base: 1 } }, (): void => {
+  const { log, attempt } = currentTask();
+  log.info("trying", { attempt });
+  if (attempt > 1) return log.warn("at last");
+  throw new Error("not yet");
+});
 export const elsewhere = task("elsewhere", { queue: "elsewhere" }, () => "done");
 const approval = event<string>("approval");
 

@@ -62,6 +62,13 @@ import {
 import { Scheduler } from "../../src/core/scheduler.ts";
 import { shownFailure } from "../../src/core/sealed_failure.ts";
 import { isSealed, sealJson, unseal, unsealBytes } from "../../src/core/sealing.ts";
+import {
+  type LogLine,
+  readLogLines,
+  readTaskLog,
+  writeLogLine,
+  writeTaskLog,
+} from "../../src/core/task_log.ts";
 import { fill, inputNodes, isTemplate } from "../../src/core/template.ts";
 import { traceIn, traceLines } from "../../src/core/trace_context.ts";
 import { VirtualClock } from "../../src/memory/clock.ts";
@@ -279,7 +286,9 @@ async function readTask(pieces: Pieces): Promise<string> {
   }
   const unsealed = await allowing(() => unsealTask(codec, verdict));
   if (isRefused(unsealed)) return unsealed.refused;
-  const attempt = new Attempt(address, unsealed.signature, message.workflow, () => {});
+  const attempt = new Attempt(address, unsealed.signature, message.workflow, () => {}, () => {
+    throw new Error("no handler here logs");
+  });
   const executed = await execute({
     handler: verdict.handler,
     signature: unsealed.signature,
@@ -434,7 +443,16 @@ const failures = [
 const begun = { at: AT, times: 2 };
 const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const traces = [{ traceparent }, { traceparent, tracestate: "rojo=1,congo=t61rcWkgMzE" }];
+const logged = { worker: "w1", startedAt: AT, dropped: 2 };
+const logLines = `[${writeLogLine(AT, "info", "said", { n: 1 })},${
+  writeLogLine(AT, "warn", "x".repeat(9_000), undefined)
+}]`;
 const claim = { run: RUN, until: AT + 5, made: true };
+
+function readLog(data: Uint8Array): LogLine[] | undefined {
+  const record = readTaskLog(data);
+  return record === undefined ? undefined : readLogLines(record.lines);
+}
 
 /** Control facts, outcomes and expansions as they stand in the log: key, note, body. */
 function factSamples(): Pieces[] {
@@ -495,6 +513,7 @@ export const READERS: readonly Reader[] = [
   ),
   record("expansion", [writeExpansion({ child: RUN, at: AT })], readExpansion, writeExpansion),
   record("begun", [writeBegun(begun)], readBegun, writeBegun),
+  record("task-log", [writeTaskLog(logged, logLines)], readLog, undefined),
   record("claim", [writeClaim(claim)], readClaim, writeClaim),
   record("last-start", [writeLastStart(AT)], readLastStart, writeLastStart),
   record("presence", [writePresence("i", worker)], readPresence, undefined),

@@ -278,7 +278,7 @@ test(
       await (await app.submit(wf, { id })).result(last);
       // What a put leaves that never came to its end, and views that a crash leaves.
       await js.publish(`$O.${bucketOf(scope)}.C.${id}.0.1.orphan`, "half of a result");
-      for (const view of ["begun", "quarantine"]) {
+      for (const view of ["begun", "quarantine", "log"]) {
         await js.publish(`$KV.${scope.namespace}_STATE.${view}.${id}.0.1`, "1");
       }
     }
@@ -296,8 +296,8 @@ test(
     const distinct = async () =>
       [...new Set(await subjectsOf(scope))].filter((subject) => !isTidy(subject)).sort();
     const before = await distinct();
-    // The definition, two outcomes, the end; three views; chunks, chunks without an end, a description.
-    assert.is(before.filter(belongsTo("a")).length, 4 + 3 + 3, before.join("\n"));
+    // The definition, two outcomes, the end; four views; chunks, chunks without an end, a description.
+    assert.is(before.filter(belongsTo("a")).length, 4 + 4 + 3, before.join("\n"));
     assert.equal((await app.processor({ retention: 0 }).sweep()).removed, ["a"]);
     const after = await distinct();
     assert.equal(after.filter(belongsTo("a")), []);
@@ -308,8 +308,9 @@ test(
 
 const MARK = "SECRET-MARK-7f3a";
 const hush = task("hush", (value: { secret: string }) => {
-  const { progress, payload, workflowPayload } = currentTask();
+  const { progress, payload, workflowPayload, log } = currentTask();
   progress({ at: `${MARK} progress` });
+  log.warn(`${MARK} logged`, { secret: MARK });
   return { value, payload, workflowPayload, big: MARK.repeat(80_000) };
 });
 const burst = task("burst", (value: string): string => {

@@ -1,4 +1,5 @@
 /** Commands that look at runs: they change nothing. */
+import type { TaskLogLine } from "../../client/logs.ts";
 import type { NodeStatus } from "../../client/nodes.ts";
 import type { RunStatus } from "../../core/records.ts";
 import type { WorkflowState } from "../../core/fact.ts";
@@ -7,7 +8,8 @@ import { type Asked, type Command, countOf, needed, nodeOf, textFlag } from "../
 import { EXIT } from "../exit.ts";
 import { dotOf, drawn, mermaidOf } from "../graph.ts";
 import { Progress } from "../progress.ts";
-import { spanText, timeText } from "../output.ts";
+import type { LogLevel } from "../../core/task_log.ts";
+import { type Output, spanText, timeText } from "../output.ts";
 import { whyNot } from "../why.ts";
 
 /** How it ended, as an exit code. */
@@ -182,6 +184,54 @@ const events: Command = {
   },
 };
 
+const logs: Command = {
+  name: "logs",
+  usage: "<id> [node]",
+  summary: "what its tasks logged, a line each",
+  flags: {
+    attempt: { type: "string" },
+    level: { type: "string", default: "debug" },
+    follow: { type: "boolean", short: "f" },
+  },
+  help: {
+    attempt: "only of this attempt, from 1",
+    level: "only these and more urgent ones: debug, info, warn, error",
+    follow: "goes on with what is logged meanwhile, to the run's end",
+  },
+  async run(asked) {
+    const { output, open, positionals, values } = asked;
+    const id = needed(asked, 0, "run");
+    const attempt = textFlag(asked, "attempt");
+    const wanted = {
+      ...(positionals[1] === undefined ? {} : { node: nodeOf(positionals[1]) }),
+      ...(attempt === undefined ? {} : { attempt: countOf("--attempt", attempt) }),
+      level: textFlag(asked, "level") as LogLevel,
+      follow: values["follow"] === true,
+    };
+    const run = (await open()).app.run(id);
+    for await (const line of run.logs(wanted)) output.give(line, () => showLine(output, line));
+    return EXIT.ok;
+  },
+};
+
+function showLine(output: Output, line: TaskLogLine): void {
+  const { at, label, attempt, level, message, fields, dropped, cut } = line;
+  const who = attempt > 1 ? `${label}, attempt ${attempt}` : label;
+  if (dropped !== undefined) {
+    output.line(output.faint(`… ${dropped.toLocaleString("en")} lines of ${who} are not kept`));
+  }
+  const shown = level === "error"
+    ? output.error(level)
+    : level === "warn"
+    ? output.warning(level)
+    : level;
+  const more = (fields === undefined ? "" : ` ${JSON.stringify(fields)}`) + (cut ? " …" : "");
+  const space = " ".repeat(5 - level.length);
+  output.line(
+    `${output.faint(timeText(at))}  ${shown}${space}  ${who}  ${message}${output.faint(more)}`,
+  );
+}
+
 const result: Command = {
   name: "result",
   usage: "<id> [node]",
@@ -250,4 +300,4 @@ const why: Command = {
   },
 };
 
-export const looking: readonly Command[] = [ls, show, watch, events, result, graph, why];
+export const looking: readonly Command[] = [ls, show, watch, events, logs, result, graph, why];
