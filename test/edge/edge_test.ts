@@ -58,64 +58,65 @@ const onNode = isDeno ? test.skip : test;
 /** On Node with all that Node may. */
 const cron = isDeno ? denoWithNetOnly : undefined;
 
-const deployed = (scope: Scope): Promise<EdgeFunction> =>
-  deploy({ NATS_URL: scope.server.websocketUrl!, NAMESPACE: scope.namespace });
+/** Processes are started, and a runtime: on a busy machine that takes its time. */
+const PATIENT = { within: 60_000 };
+
+/** One order, with its task held up until the first call has returned. */
+async function conductedByFunction(edge: EdgeFunction, firstReturned: Moment): Promise<void> {
+  const submitted = await edge.fetch("/orders", ["apple", "pear"]);
+  assert.is(submitted.status, 202, submitted.text);
+  const { id } = JSON.parse(submitted.text);
+  const state = async () => JSON.parse((await edge.fetch(`/orders/${id}`)).text);
+  assert.equal(await state(), { state: "INITIAL" });
+  await edge.scheduled();
+  assert.equal(await state(), { state: "RUNNING" });
+  firstReturned.come();
+  for (let calls = 0; (await state()).state === "RUNNING" && calls < MOST_CALLS; calls++) {
+    await edge.scheduled();
+  }
+  assert.equal(await state(), { state: "SUCCESS", result: 90 });
+}
+
+/** Several orders, submitted, conducted and asked for by calls at the same time. */
+async function conductedSideBySide(edge: EdgeFunction): Promise<void> {
+  const submitted = await Promise.all(
+    ["a", "bb", "ccc", "dddd"].map((item) => edge.fetch("/orders", [item])),
+  );
+  const ids = submitted.map(({ text }) => JSON.parse(text).id);
+  assert.is(new Set(ids).size, 4);
+  const states = () => Promise.all(ids.map(async (id) => (await edge.fetch(`/orders/${id}`)).text));
+  const areAllDone = async () => (await states()).every((text) => text.includes("SUCCESS"));
+  for (let calls = 0; calls < MOST_CALLS && !await areAllDone(); calls++) {
+    await Promise.all([edge.scheduled(), edge.scheduled(), states()]);
+  }
+  const results = (await states()).map((text) => JSON.parse(text).result);
+  assert.equal(results, [10, 20, 30, 40]);
+}
 
 onNode(
-  "workerd: a fetch submits, scheduled calls conduct, fetches say how the run stands",
+  "workerd: fetches submit and ask, scheduled calls conduct, also at the same time",
   tests.scope(async (scope) => {
     const firstReturned = new Moment("the first call returns");
     await workerUntil(scope, firstReturned);
-    await using edge = await deployed(scope);
-    const submitted = await edge.fetch("/orders", ["apple", "pear"]);
-    assert.is(submitted.status, 202, submitted.text);
-    const { id } = JSON.parse(submitted.text);
-    const state = async () => JSON.parse((await edge.fetch(`/orders/${id}`)).text);
-    assert.equal(await state(), { state: "INITIAL" });
-    await edge.scheduled();
-    assert.equal(await state(), { state: "RUNNING" });
-    firstReturned.come();
-    for (let calls = 0; (await state()).state === "RUNNING" && calls < MOST_CALLS; calls++) {
-      await edge.scheduled();
-    }
-    assert.equal(await state(), { state: "SUCCESS", result: 90 });
+    const { server: { websocketUrl }, namespace } = scope;
+    await using edge = await deploy({ NATS_URL: websocketUrl!, NAMESPACE: namespace });
     assert.is((await edge.fetch("/orders/unknown")).status, 404);
-  }),
-);
-
-onNode(
-  "workerd: calls at the same time do not disturb each other",
-  tests.scope(async (scope) => {
-    const begun = new Moment("the worker may go on");
-    begun.come();
-    await workerUntil(scope, begun);
-    await using edge = await deployed(scope);
-    const submitted = await Promise.all(
-      ["a", "bb", "ccc", "dddd"].map((item) => edge.fetch("/orders", [item])),
-    );
-    const ids = submitted.map(({ text }) => JSON.parse(text).id);
-    assert.is(new Set(ids).size, 4);
-    const states = () =>
-      Promise.all(ids.map(async (id) => (await edge.fetch(`/orders/${id}`)).text));
-    const areAllDone = async () => (await states()).every((text) => text.includes("SUCCESS"));
-    for (let calls = 0; calls < MOST_CALLS && !await areAllDone(); calls++) {
-      await Promise.all([edge.scheduled(), edge.scheduled(), states()]);
-    }
-    const results = (await states()).map((text) => JSON.parse(text).result);
-    assert.equal(results, [10, 20, 30, 40]);
-  }),
+    await conductedByFunction(edge, firstReturned);
+    await conductedSideBySide(edge);
+  }, PATIENT),
 );
 
 test(
   "Deno conducts over a WebSocket with no permission but the network's",
-  tests.scope((scope) =>
-    conductedBy(scope, "once_websocket.ts", scope.server.websocketUrl!, denoWithNetOnly)
+  tests.scope(
+    (scope) => conductedBy(scope, "once_websocket.ts", scope.server.websocketUrl!, denoWithNetOnly),
+    PATIENT,
   ),
 );
 
 test(
   "a script that cron starts conducts over TCP; in Deno, with no permission but the network's",
-  tests.scope((scope) => conductedBy(scope, "once_tcp.ts", scope.server.url, cron)),
+  tests.scope((scope) => conductedBy(scope, "once_tcp.ts", scope.server.url, cron), PATIENT),
 );
 
 test.run();
