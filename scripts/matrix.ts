@@ -20,9 +20,10 @@ const { values: options } = parseArgs({ options: { quick: { type: "boolean", def
 const NODES = ["20", "22", "24"];
 const SERVERS = ["2.10", "2.15"];
 const TYPESCRIPTS = ["5.9", "6", "7"];
-const TESTS = options.quick
-  ? ["nats/end_to_end_test"]
-  : ["nats/", "protocol_test", "processes/", "data/", "package_test"];
+/** A choice that meets each part of the server. All tests run in the gate, on one Node and Deno. */
+const TESTS = ["nats/failures_test", "protocol_test"].concat(
+  options.quick ? [] : ["nats/data_test", "nats/permissions_test", "nats/versions_test"],
+);
 /** For one set of tests; they wait for servers most of the time. */
 const LIMIT_MS = 30 * 60_000;
 

@@ -191,11 +191,32 @@ for (const [version, old] of frozen) {
             const other = await deployment.open(side[client === "old" ? "now" : "old"]);
             await checkWhole(other.run("run"));
             assert.equal(deployment.warnings, []);
+            await scope.rest(); // While there is somebody who puts the last tick away.
           }, { within: 60_000 }),
         );
       }
     }
   }
+
+  test(
+    `two processors and two workers, one of each version, share the runs of two clients (old: ${version})`,
+    server.scope(async (scope) => {
+      await using deployment = new Deployment(scope);
+      for (const lib of [old, now]) {
+        await deployment.worker(lib);
+        await deployment.processor(lib);
+      }
+      const runs = await Promise.all([old, now, old, now, old, now].map(async (lib, i) => {
+        const app = await deployment.open(lib);
+        const run = await app.submit(everything(lib), { id: `run${i}`, input: [5, 6] });
+        await run.send("go", { by: "Ada" });
+        return run;
+      }));
+      await Promise.all(runs.map(checkWhole));
+      assert.equal(deployment.warnings, []);
+      await scope.rest();
+    }, { within: 90_000 }),
+  );
 
   for (const [before, after] of [["old", "now"], ["now", "old"]] as const) {
     test(
@@ -235,6 +256,7 @@ for (const [version, old] of frozen) {
         assert.ok((await app.run("failed").retryFailed()).applied);
         const ended = await within("the second round", app.run("failed").ended());
         assert.equal([ended.state, ended.round], ["FAILURE", 2]);
+        await scope.rest();
       }, { within: 60_000 }),
     );
 
