@@ -1,52 +1,59 @@
-/** Map and reduce over a list that is only known at run time: a node for each element, and one for what they give. */
+/** Map and reduce over the files of a folder: a node for each file that turns up, and one for what they give together. */
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { connect } from "@nats-io/transport-node";
 import { currentTask, Dyrygent, task, Workflow } from "nats-dyrygent";
 
-const books: Record<string, string> = {
-  first: "a queue is a line of messages",
-  second: "a stream is a line of messages that stay",
-  third: "a line",
-};
+type Counts = Record<string, number>;
 
-const listBooks = task("books.list", () => Object.keys(books));
-const countWords = task("words.count", { retry: { max: 2, base: 10 } }, (book: string) => {
-  // Each element is a node of its own: only this one is tried again.
-  if (book === "second" && currentTask().attempt === 1) throw new Error("a page is stuck");
-  const counts: Record<string, number> = {};
-  for (const word of books[book]!.split(" ")) counts[word] = (counts[word] ?? 0) + 1;
+/** Workers share the folder: what travels are names and counts, not the files. */
+const listFiles = task("files.list", async (folder: string) => {
+  return (await readdir(folder)).sort().map((name) => join(folder, name));
+});
+const countStatus = task("status.count", { retry: { max: 2, base: 10 } }, async (file: string) => {
+  // Each file is a node of its own: only this one is tried again.
+  if (file.endsWith("b.log") && currentTask().attempt === 1) throw new Error("the disk is busy");
+  const counts: Counts = {};
+  for (const line of (await readFile(file, "utf8")).trim().split("\n")) {
+    const status = line.split(" ")[1]!;
+    counts[status] = (counts[status] ?? 0) + 1;
+  }
   return counts;
 });
-const merge = task("words.merge", (all: Record<string, number>[], least: number) => {
-  const total: Record<string, number> = {};
-  for (const counts of all) {
-    for (const [word, count] of Object.entries(counts)) total[word] = (total[word] ?? 0) + count;
+const merge = task("status.merge", (all: Counts[]) => {
+  const total: Counts = {};
+  for (const [status, n] of all.flatMap((counts) => Object.entries(counts))) {
+    total[status] = (total[status] ?? 0) + n;
   }
-  return Object.entries(total).filter(([, count]) => count >= least);
+  return total;
 });
 
-const wf = new Workflow("word-count");
-const counts = wf.map(countWords, wf.call(listBooks)).named("counts");
-const frequent = wf.call(merge, counts, 2);
+const wf = new Workflow("status-codes");
+const counts = wf.map(countStatus, wf.call(listFiles, wf.input<string>())).named("counts");
+const done = wf.output(wf.call(merge, counts));
+
+const folder = await mkdtemp(join(tmpdir(), "logs-")); // Your folder of access logs.
+for (const [name, errors] of [["a", 1], ["b", 3], ["c", 0]] as const) {
+  const lines = Array.from({ length: 1_000 }, (_, i) => `GET ${i < errors ? 500 : 200} /${i}`);
+  await writeFile(join(folder, `${name}.log`), lines.join("\n"));
+}
 
 const servers = process.env["NATS_URL"] ?? "nats://127.0.0.1:4222";
 const nc = await connect({ servers, noAsyncTraces: true });
 const app = await Dyrygent.open(nc, { namespace: "example_map_reduce" });
-const worker = app.worker({ tasks: [listBooks, countWords, merge] });
+const worker = app.worker({ tasks: [listFiles, countStatus, merge] });
 const processor = app.processor();
 await Promise.all([worker.start(), processor.start()]);
-
-const run = await app.submit(wf.output(frequent), { id: "words" });
+const run = await app.submit(done, { input: folder });
 console.log(JSON.stringify(await run.result()));
-const [attempt] = await run.attempts("counts");
-const child = app.run(attempt!.run!); // The run that took the place of the node.
-console.log(`${child.id}: ${(await child.status()).counts.SUCCESS} nodes`);
+const child = app.run((await run.attempts("counts"))[0]!.run!); // It took the node's place.
 console.log((await child.attempts(1)).map(({ state }) => state).join(", "));
-
 await Promise.all([worker.stop(), processor.stop()]);
 await nc.close();
+await rm(folder, { recursive: true });
 
 // Output:
-// [["a",5],["is",2],["line",3],["of",2],["messages",2]]
-// words__1_1: 3 nodes
+// {"200":2996,"500":4}
 // FAILURE, SUCCESS

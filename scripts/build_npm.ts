@@ -3,18 +3,21 @@
  * points reach, and a manifest of its own. Then publint and attw judge the result as a tarball.
  * The entry points come from deno.json, the rest of the manifest from package.json.
  *
- *     npm run build [-- --no-lint]
+ *     npm run build [-- --no-lint] [-- --out=<folder>]
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 
 const { values: options } = parseArgs({
-  options: { "no-lint": { type: "boolean", default: false } },
+  options: {
+    "no-lint": { type: "boolean", default: false },
+    out: { type: "string", default: "npm" },
+  },
 });
-const out = "npm";
+const out = options.out;
 const npm = JSON.parse(readFileSync("package.json", "utf8"));
 const { exports: entries } = JSON.parse(readFileSync("deno.json", "utf8")) as {
   exports: Record<string, string>;
@@ -41,15 +44,16 @@ function emit(): void {
   writeFileSync(
     config,
     JSON.stringify({
-      extends: "../tsconfig.library.json",
+      extends: resolve("tsconfig.library.json"),
       compilerOptions: {
         noEmit: false,
-        rootDir: "..",
+        rootDir: resolve("."),
         outDir: ".",
         rewriteRelativeImportExtensions: true,
+        typeRoots: [resolve("node_modules/@types")],
       },
       include: [],
-      files: sources.map((path) => join("..", path)),
+      files: sources.map((path) => resolve(path)),
     }),
   );
   runTool("typescript/bin/tsc", "-p", config);
@@ -66,6 +70,13 @@ function pointDeclarationsAtJavaScript(): void {
   }
 }
 
+/** npm's provenance asks for the repository that a release is built in; the workflow that builds it knows its name. */
+function repository(): unknown {
+  const onGitHub = process.env["GITHUB_REPOSITORY"];
+  if (npm.repository !== undefined || onGitHub === undefined) return npm.repository;
+  return { type: "git", url: `git+https://github.com/${onGitHub}.git` };
+}
+
 function writeManifest(): void {
   const exports = Object.entries(entries).map(([name, source]) => {
     const js = asJavaScript(source);
@@ -78,7 +89,7 @@ function writeManifest(): void {
     description: npm.description,
     keywords: npm.keywords,
     license: npm.license,
-    repository: npm.repository,
+    repository: repository(),
     type: "module",
     exports: Object.fromEntries(exports),
     bin: commands.length > 0 ? Object.fromEntries(commands) : undefined,

@@ -10,32 +10,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { startNatsServer } from "./nats_server.ts";
-
-/** Valid TypeScript and valid JavaScript: the same program is tried as both. */
-const PROGRAM = `
-import { connect } from "@nats-io/transport-node";
-import { chain, chord, Dyrygent, task } from "nats-dyrygent";
-import { runLocally } from "nats-dyrygent/testing";
-
-const add = task("add", (...[a, b]/*: number[] */) => (a ?? 0) + (b ?? 0));
-const sum = task("sum", (xs/*: number[] */) => xs.reduce((a, b) => a + b, 0));
-const canvas = () => chain(chord([add.s(1, 2), add.s(3, 4)], sum.s()), add.si(20, 22));
-
-const nc = await connect({ servers: process.env.NATS_URL ?? "" });
-const app = await Dyrygent.open(nc, { namespace: process.env.NAMESPACE ?? "try" });
-const worker = app.worker({ tasks: [add, sum] });
-const processor = app.processor();
-await worker.start();
-await processor.start();
-const run = await app.submit(canvas());
-const result/*: number */ = await run.result();
-const local = await runLocally(canvas(), { tasks: [add, sum] });
-await worker.stop();
-await processor.stop();
-await nc.close();
-console.log(\`result \${result}, locally \${local.result}, \${local.state}\`);
-`;
-const EXPECTED = "result 42, locally 42, SUCCESS";
+import { EXPECTED, PROGRAM, TYPED } from "./package_program.ts";
 
 /** What the command serves and submits. */
 const MODULE = `
@@ -109,7 +84,7 @@ try {
   writeFileSync(join(folder, "app.js"), PROGRAM);
   expectResult("JavaScript on Node", run(folder, env("js"), process.execPath, "app.js"));
 
-  writeFileSync(join(folder, "typed.ts"), PROGRAM.replaceAll(/\/\*(: .*?)\*\//g, "$1"));
+  writeFileSync(join(folder, "typed.ts"), TYPED);
   const flags = [
     "--strict",
     "--target",

@@ -1,7 +1,7 @@
 /**
- * docs/protocol.md is true: its configurations are those on the server, its examples are the messages that travel, the
- * permissions it names are enough, and a worker and a submitter written from it alone, with nothing but core NATS, get
- * along with the library.
+ * docs/protocol.md is true: its configurations are those on the server, its examples are the messages that travel, and a
+ * worker and a submitter written from it alone, with nothing but core NATS, get along with the library. (The permissions
+ * it names: `test/nats/permissions_test.ts`.)
  */
 import { readFileSync } from "node:fs";
 import { createHash } from "node:crypto";
@@ -15,14 +15,11 @@ import {
 } from "@nats-io/transport-node";
 import {
   chain,
-  currentTask,
   Dyrygent,
   group,
-  type LogLevel,
   type Node,
   type Run,
   type RunSummary,
-  type Schedule,
   starmap,
   task,
   Workflow,
@@ -299,14 +296,6 @@ protocol("streams and consumers are configured as the page says", async ({ serve
   });
 });
 
-/** Resolves when a run of the schedule was submitted. */
-async function submittedBy(schedule: Schedule): Promise<void> {
-  for (let i = 0; (await schedule.status()).lastRun === undefined; i++) {
-    assert.ok(i < 200, "no run was submitted");
-    await new Promise((again) => setTimeout(again, 50));
-  }
-}
-
 /** Without what differs from run to run. */
 function timeless(text: string): string {
   return text
@@ -506,117 +495,6 @@ protocol("a definition submitted by hand, in two records, runs", async ({ server
     assert.equal(await app.run("mine-1").result(), [10, 0]);
     await Promise.all([worker.stop(), processor.stop()]);
   });
-});
-
-protocol("the permissions that the page names are enough", async () => {
-  const [conf] = blocks("conf");
-  const server = await startNatsServer({ syncInterval: "default", version, config: conf!.text });
-  const connections: NatsConnection[] = [];
-  let refuse: (problem: string) => void = () => {};
-  const refused = new Promise<never>((_, reject) => {
-    refuse = (problem) => reject(new Error(problem));
-  });
-  const open = async (user: string): Promise<Dyrygent> => {
-    const nc = await connect({ servers: server.url, user, pass: "secret" });
-    connections.push(nc);
-    void (async () => {
-      for await (const event of nc.status()) {
-        if (event.type === "error") refuse(`${user}: ${event.error.message}`);
-      }
-    })();
-    const log = (level: LogLevel, text: string) => {
-      if (level === "warn") refuse(`${user}: ${text}`);
-    };
-    return Dyrygent.open(nc, { namespace: "demo", log });
-  };
-  const useEverything = async () => {
-    await open("admin");
-    const [client, forWorker, forProcessor] = await Promise.all(
-      ["client", "worker", "processor"].map(open),
-    );
-    const failing = task("failing", (): number => {
-      throw new Error("always");
-    });
-    // Not before some task ran long enough to be told as started.
-    const toldAsStarted = new Promise<void>((resolve) =>
-      connections[0]!.subscribe("demo.event.started.>", { callback: () => resolve() })
-    );
-    const reporting = task("reporting", async () => {
-      currentTask().progress(0.5);
-      currentTask().log.info("half of it");
-      await toldAsStarted;
-    });
-    const worker = forWorker!.worker({ tasks: [add, sum, double, failing, reporting, long] });
-    const processor = forProcessor!.processor({
-      retention: 0,
-      tick: { idle: [50, 50] },
-      feed: true,
-    });
-    await Promise.all([worker.start(), processor.start()]);
-
-    await connections[0]!.request("demo.task.default.p5.junk", "not a task");
-    const wf = new Workflow("allowed", { payload: "x".repeat(100) });
-    const huge = wf.call(task("size", (text: string) => text.length), "x".repeat(600_000));
-    wf.call(add, 1, 1).set({ priority: 1 });
-    for (const max of [1, 2]) wf.call(add, 1, 1).set({ concurrency: { key: "shared", max } });
-    wf.call(add, 1, 1).set({ rateLimit: { max: 1, per: "50ms" } });
-    wf.call(reporting);
-    wf.call(
-      task("add", (a: string, b: string) => a + b),
-      wf.call(long, 1_500_000).named("big"),
-      "",
-    );
-    wf.call(failing).after(huge, { on: "failure" });
-    wf.call(sum, [huge]).set({ payload: "y".repeat(600) });
-    wf.call(add, 1, 1).set({ countdown: "1h" }).named("far");
-    wf.call(task("size", (text: string) => text.length), "x".repeat(600_000));
-    const served = { unknownTasks: "refuse", dedupe: { key: "served" } } as const;
-    await (await client!.submit(add.s(1, 1), { ...served, id: "served" })).result();
-    assert.is((await client!.submit(add.s(1, 1), served)).id, "served");
-    assert.is((await client!.workers()).length, 1);
-    assert.is((await client!.processors()).length, 1);
-    const often = await client!.schedule("often", { every: "1s" }, add.s(1, 1));
-    await submittedBy(often);
-    for await (const { id } of client!.schedules()) await client!.scheduleOf(id).pause();
-    assert.is(await (await often.runNow()).result(), 2);
-    await often.remove();
-    const run = await client!.submit(wf, { id: "allowed", unknownTasks: "ignore" });
-    await run.pause();
-    await run.resume();
-    await run.skip(["far"]);
-    assert.is((await run.ended()).state, "FAILURE");
-    assert.is((await run.result("big") as string).length, 1_500_000);
-    for await (const _ of run.watch()) { /* all of it */ }
-    for await (const { message } of run.logs({ follow: true })) assert.is(message, "half of it");
-    const junk = await connections[0]!.request("$JS.API.STREAM.INFO.demo_TASKS");
-    assert.is(junk.json<{ state: { messages: number } }>().state.messages, 0);
-    assert.match(await message(run), /UnknownTaskError/);
-    await run.retryFailed();
-    await run.cancel("enough");
-    assert.ok((await run.ended()).round === 2);
-    const grown = new Workflow("grown");
-    grown.map(double, [1]).after(grown.waitFor("go"));
-    const growing = await client!.submit(grown, { id: "grown" });
-    await growing.send("go");
-    assert.equal(await growing.result(), [2]);
-    assert.equal((await growing.audit()).findings, []);
-    const { findings } = await client!.doctor();
-    assert.not.ok(findings.some(({ code }) => code === "not-seen"));
-    const gone = await client!.submit(add.s(1, 1), { id: "gone" });
-    await gone.result();
-    assert.ok((await gone.remove()).applied);
-    for await (const { id } of client!.list({ limit: 1 })) assert.is(id, "allowed");
-    const removed = new Set((await processor.sweep()).removed.map((id) => id.split("-")[0]));
-    assert.equal([...removed].toSorted(), ["allowed", "grown", "often", "served"]);
-    await Promise.all([worker.stop(), processor.stop()]);
-    await Promise.all(connections.map((nc) => nc.flush()));
-  };
-  try {
-    await Promise.race([useEverything(), refused]);
-  } finally {
-    await Promise.all(connections.map((nc) => nc.close()));
-    await server.stop();
-  }
 });
 
 protocol.run();

@@ -210,7 +210,8 @@ async function installInCache(
   }
 }
 
-function cacheFolder(): string {
+/** Where what was fetched once is kept, outside of the repository. */
+export function cacheFolder(): string {
   const configured = process.env["XDG_CACHE_HOME"];
   // The XDG specification says to ignore relative values.
   const base = configured !== undefined && isAbsolute(configured)
