@@ -97,6 +97,9 @@ async function execute(
   const onSigint = process.connected === true ? () => {} : stop;
   process.on("SIGINT", onSigint);
   process.on("SIGTERM", stop);
+  // Whoever started this one is gone.
+  const onDisconnect = () => stopping.abort();
+  process.on("disconnect", onDisconnect);
   let opened: Promise<{ app: Dyrygent; nc: NatsConnection }> | undefined;
   const asked: Asked = {
     positionals,
@@ -116,6 +119,7 @@ async function execute(
   } finally {
     process.off("SIGINT", onSigint);
     process.off("SIGTERM", stop);
+    process.off("disconnect", onDisconnect);
     const connection = await opened?.catch(() => undefined);
     await connection?.nc.close();
   }

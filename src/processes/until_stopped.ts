@@ -19,7 +19,9 @@ export async function untilStopped(...serving: readonly Stoppable[]): Promise<vo
   await new Promise<void>((resolve) => {
     for (const signal of SIGNALS) process.once(signal, () => resolve());
     process.once("disconnect", () => resolve());
-    process.send?.(READY);
+    // Whoever started it may be gone before it serves: that is told once only, and was told already.
+    if (process.connected === false) resolve();
+    else process.send?.(READY);
   });
   await Promise.all(serving.map((one) => one.stop()));
   // Or the channel would keep this process alive.

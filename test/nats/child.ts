@@ -21,7 +21,7 @@ export const denoWithNetOnly: readonly [string, ...string[]] = deno === undefine
 export interface Child extends AsyncDisposable {
   /** Resolves at the next line it prints that starts with this; rejects when it ends without. */
   said(start: string, boundMs?: number): Promise<string>;
-  signal(name: "SIGSTOP" | "SIGCONT" | "SIGTERM"): void;
+  signal(name: "SIGSTOP" | "SIGCONT" | "SIGTERM" | "SIGKILL"): void;
   /** SIGKILL, and waits for its end. */
   kill(): Promise<void>;
   /** Resolves to its exit code, or the signal that ended it. */
@@ -85,7 +85,7 @@ class ScriptProcess implements Child {
     return await within(`a child that says "${start}"`, line(), boundMs);
   }
 
-  signal(name: "SIGSTOP" | "SIGCONT" | "SIGTERM"): void {
+  signal(name: "SIGSTOP" | "SIGCONT" | "SIGTERM" | "SIGKILL"): void {
     process.kill(this.#process.pid!, name);
   }
 

@@ -106,6 +106,21 @@ test(
   }),
 );
 
+test(
+  "those whose starter was killed before they serve end by themselves",
+  tests.scope(async (scope) => {
+    await using starter = startChild("../processes/starter_process.ts", [
+      scope.server.url,
+      scope.namespace,
+      "late",
+    ]);
+    const pids = [await starter.said("late "), await starter.said("late ")]
+      .map((line) => Number(line.split(" ")[1]));
+    starter.signal("SIGKILL");
+    await eventually("they are gone", () => !pids.some(isAlive));
+  }),
+);
+
 test("one that ends before it serves is said, and none is left", async () => {
   const { ended, onExit } = exits();
   const error = await rejection(

@@ -1,4 +1,7 @@
-/** One of several workers: `<url> <namespace> <how>`. It gives its process id; told "break", it ends before it serves. */
+/**
+ * One of several workers: `<url> <namespace> <how>`. It gives its process id; told "break", it ends before it serves; told
+ * "late", it says so and serves when whoever started it is gone.
+ */
 import process from "node:process";
 import { connect } from "@nats-io/transport-node";
 import { Dyrygent, task } from "nats-dyrygent";
@@ -17,5 +20,9 @@ const worker = (await Dyrygent.open(nc, { namespace: namespace! })).worker({
   prefetch: 0,
 });
 await worker.start();
+if (how === "late") {
+  console.log(`late ${process.pid}`);
+  await new Promise((resolve) => process.once("disconnect", resolve));
+}
 await untilStopped(worker);
 await nc.close();

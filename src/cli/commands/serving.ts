@@ -63,11 +63,10 @@ async function serve(
   });
   const started = serving = await start();
   // To whoever started this one among others.
-  process.send?.(READY);
+  if (process.connected === true) process.send?.(READY);
   await new Promise<void>((resolve) => {
     if (asked.signal.aborted) resolve();
     asked.signal.addEventListener("abort", () => resolve());
-    process.once("disconnect", () => resolve());
     void nc.closed().then(() => resolve());
   });
   serving = undefined;
