@@ -211,10 +211,17 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "an outcome counts twice when it is heard twice",
     file: SCHEDULER,
-    find: "    if (!this.#isPossible(node, attempt) || this.hasEnded(node)) return;\n" +
-      "    this.#attempt[node] = attempt;",
+    find: "    if (this.hasEnded(node)) return this.#noteLate(node, attempt);\n" +
+      "    this.#attempt[node] = attempt;\n    this.#reviving.delete(node);\n    if (fact.is",
     replace:
-      "    if (!this.#isPossible(node, attempt)) return;\n    this.#attempt[node] = attempt;",
+      "    this.#attempt[node] = attempt;\n    this.#reviving.delete(node);\n    if (fact.is",
+  },
+  {
+    name: "the next round takes numbers of attempts that were recorded too late to count",
+    file: SCHEDULER,
+    find: "if (state !== SUCCESS && state !== FAILURE) this.#attempt[node] = attempt;",
+    replace: "void [state, attempt];",
+    tests: "core/scheduler_test",
   },
   {
     name: "one retry more than allowed",

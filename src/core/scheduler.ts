@@ -302,7 +302,8 @@ export class Scheduler {
 
   #outcome(fact: Fact & { is: "succeeded" | "failed" }): void {
     const { node, attempt } = fact;
-    if (!this.#isPossible(node, attempt) || this.hasEnded(node)) return;
+    if (!this.#isPossible(node, attempt)) return;
+    if (this.hasEnded(node)) return this.#noteLate(node, attempt);
     this.#attempt[node] = attempt;
     this.#reviving.delete(node);
     if (fact.is === "succeeded") return this.#end(node, SUCCESS, fact.at);
@@ -325,11 +326,15 @@ export class Scheduler {
     if (this.isOpen(node)) this.#effects.push(this.effectFor(node));
   }
 
-  /** An attempt of an earlier round, or one that no decision could have made, says nothing about this one. */
+  /** What came too late does not count, but its number is taken: the next round must not use it again. */
+  #noteLate(node: number, attempt: number): void {
+    const state = this.#state[node];
+    if (state !== SUCCESS && state !== FAILURE) this.#attempt[node] = attempt;
+  }
+
+  /** An attempt of an earlier round, or one that no decision could have made, says nothing. */
   #isPossible(node: number, attempt: number): boolean {
-    if (!(node >= 0 && node < this.#definition.graph.size) || this.#finished !== undefined) {
-      return false;
-    }
+    if (!(node >= 0 && node < this.#definition.graph.size)) return false;
     const { join, retry } = this.#policy(node);
     const retries = this.#retriesBefore(node, attempt);
     return join !== true && attempt >= this.#attempt[node]! && retries >= 0 &&
@@ -347,9 +352,10 @@ export class Scheduler {
 
   #expand({ node, attempt, child }: Fact & { is: "expanded" }): void {
     if (!this.#isPossible(node, attempt)) return;
+    if (this.#finished !== undefined) return this.#noteLate(node, attempt);
     // Also of a node that was cancelled meanwhile: its run is to be cancelled too.
     this.#children.set(node, { node, attempt, run: child });
-    if (this.hasEnded(node)) return;
+    if (this.hasEnded(node)) return this.#noteLate(node, attempt);
     this.#attempt[node] = attempt;
     this.#reviving.delete(node);
     this.#notBefore.delete(node);

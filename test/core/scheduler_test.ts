@@ -618,6 +618,38 @@ rounds("an attempt that was still running when the run was cancelled is not wait
   assert.is(story.states[1], "PENDING");
 });
 
+rounds(
+  "what is recorded of an attempt after a cancel is not counted, but its number is taken",
+  () => {
+    // Who has not heard of the cancel goes on: node 0 succeeds late, and node 1 is let go, and ends.
+    const story = new Story(shaped([], [0]).wf);
+    story.control({ is: "cancel" });
+    assert.equal([...story.ok(0), ...story.ok(1)], []);
+    assert.equal(story.states, ["CANCELLED", "CANCELLED"]);
+    assert.equal(story.control(again), ["0.2"]);
+    assert.equal(story.ok(0, 2), ["1.2"]);
+    assert.equal(story.ok(1, 2), ["SUCCESS"]);
+  },
+);
+
+rounds(
+  "so is that of a retry after a cancel, and of a node that was skipped before it began",
+  () => {
+    const story = new Story(retried(2));
+    story.control({ is: "cancel" });
+    story.fail(0, 1, 0);
+    story.fail(0, 2, 0);
+    assert.equal(story.control(again, 500), ["0.3"]);
+
+    const skipped = new Story(shaped([], [0]).wf);
+    skipped.control({ is: "skip", nodes: [1] });
+    skipped.ok(0);
+    skipped.ok(1);
+    skipped.control({ is: "rerun", nodes: [0] });
+    assert.equal(skipped.ok(0, 2), ["1.2"]);
+  },
+);
+
 rounds("onError and finally belong to each round", () => {
   const story = new Story(cleaned());
   story.fail(2);
