@@ -88,9 +88,10 @@ async function execute(
   output: Output,
 ): Promise<number> {
   const stopping = new AbortController();
+  let signals = 0;
   const stop = () => {
     // Whoever insists gets it at once.
-    if (stopping.signal.aborted) process.exit(EXIT.interrupted);
+    if (signals++ > 0) process.exit(EXIT.interrupted);
     stopping.abort();
   };
   // Ctrl-C reaches every process of a terminal: one that another one started is told to end by that one.

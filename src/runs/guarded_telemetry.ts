@@ -23,8 +23,10 @@ export function guarded(telemetry: Telemetry, log: Log): Telemetry {
       return call();
     } catch (error) {
       if (!isSaid) {
-        const event = "telemetry-failed";
-        log("warn", `telemetry failed: ${failureOf(error).message}`, { event, error });
+        log("warn", `telemetry failed: ${failureOf(error).message}`, {
+          event: "telemetry-failed",
+          error,
+        });
       }
       isSaid = true;
       return otherwise;
