@@ -11,7 +11,8 @@ export interface ProcessorOptions {
   tick?: {
     /**
      * The delay after it became quiet, and the longest, to which it doubles while nothing changes. Of very many quiet
-     * workflows a processor looks after fifty a second: then it is longer. @default ["5s", "30s"]
+     * workflows a processor looks after fifty a second, and after a dozen beyond the first thousand: then it is longer.
+     * @default ["5s", "30s"]
      */
     idle?: readonly [Duration, Duration];
     /** The delay with which `runOnce` leaves a workflow that is not finished. @default "1s" */

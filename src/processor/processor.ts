@@ -68,6 +68,8 @@ const DORMANT_FROM_MS = 60_000;
 const KEEP = 1_000;
 /** Where very many are parked they are looked after less often, so that all together cost no more than this allows. */
 const LOOK_EVERY_MS = 20;
+/** The same of those that must be read again for it. */
+const READ_EVERY_MS = 80;
 /** A tick is never away longer, unless the longest idle delay says so. */
 const LONGEST_SLEEP_MS = 3_600_000;
 /** How long a processor that stops tries to show how its workflows stand. */
@@ -575,8 +577,7 @@ export class Processor {
   #park(held: Held, conductor: Conductor): void {
     const { clock, random } = this.#ports;
     // Spread: workflows that became quiet together must not all come back together.
-    const idleMs = Math.max(held.idleMs, this.#held.size * LOOK_EVERY_MS) *
-      (0.8 + 0.4 * random.chance());
+    const idleMs = Math.max(held.idleMs, this.#roundMs) * (0.8 + 0.4 * random.chance());
     const delayMs = Math.max(
       1,
       Math.min(
@@ -602,6 +603,12 @@ export class Processor {
     if (this.#parked.size > this.#keep) {
       this.#letGo(this.#parked.keys().next().value!);
     }
+  }
+
+  /** In which each of those that are held can be looked after once. */
+  get #roundMs(): number {
+    const kept = Math.min(this.#held.size, this.#keep);
+    return kept * LOOK_EVERY_MS + (this.#held.size - kept) * READ_EVERY_MS;
   }
 
   /** What is known of it is forgotten, and read again when something is heard of it or its tick comes. */
