@@ -142,7 +142,7 @@ export class Node<T = unknown> {
   }
 
   /**
-   * When it runs, by what became of the nodes it waits for; edges with an `on` of their own keep it. The result of a node
+   * When it runs, by what became of the nodes it waits for; edges with `on: "failure"` or `"done"` keep it. The result of a node
    * that has not succeeded by then is `null`.
    * @default "allSucceeded"
    */
