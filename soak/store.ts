@@ -1,6 +1,7 @@
 /** What the server holds for the soak: messages, consumers, subscriptions, memory and files. Only looks. */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
 import type { NatsServer } from "../scripts/nats_server.ts";
@@ -23,6 +24,8 @@ export interface StoreSample {
 
 /** Views that stay when no run is left: who is there, how far sweeps are, and when a rate's last task began. */
 const LASTING_VIEWS = /^(?:worker\.|processor\.|sweep$|tidy$|orphans$|rate\.)/;
+const LOOKS = 5;
+const LOOK_EVERY_MS = 200;
 
 export class Store {
   readonly #server: NatsServer;
@@ -75,9 +78,7 @@ export class Store {
 
   /** @param connections whose subscriptions are to be told. */
   async sample(connections: readonly number[]): Promise<StoreSample> {
-    const { num_subscriptions: subscriptions } = await this.#monitor<
-      { num_subscriptions: number }
-    >("subsz");
+    const subscriptions = await this.#lastingSubscriptions();
     const { connections: all } = await this.#monitor<
       { connections: { cid: number; subscriptions: number }[] }
     >("connz?limit=1024");
@@ -93,6 +94,17 @@ export class Store {
       ),
       consumers,
     };
+  }
+
+  /** A sweep reads the log by a consumer of its own, which comes and goes: the least of some looks is what stays. */
+  async #lastingSubscriptions(): Promise<number> {
+    const looks: number[] = [];
+    for (let look = 0; look < LOOKS; look++) {
+      const { num_subscriptions } = await this.#monitor<{ num_subscriptions: number }>("subsz");
+      looks.push(num_subscriptions);
+      await delay(LOOK_EVERY_MS);
+    }
+    return Math.min(...looks);
   }
 
   async #monitor<T>(page: string): Promise<T> {
