@@ -78,33 +78,36 @@ export class Store {
 
   /** @param connections whose subscriptions are to be told. */
   async sample(connections: readonly number[]): Promise<StoreSample> {
-    const subscriptions = await this.#lastingSubscriptions();
-    const { connections: all } = await this.#monitor<
-      { connections: { cid: number; subscriptions: number }[] }
-    >("connz?limit=1024");
+    const subscriptions = await this.#leastOf(async () => [
+      (await this.#monitor<{ num_subscriptions: number }>("subsz")).num_subscriptions,
+    ]);
+    const subscriptionsOf = await this.#leastOf(async () => {
+      const { connections: all } = await this.#monitor<
+        { connections: { cid: number; subscriptions: number }[] }
+      >("connz?limit=1024");
+      return connections.map((cid) => all.find((one) => one.cid === cid)?.subscriptions ?? NaN);
+    });
     const { consumers } = await this.#monitor<{ consumers: number }>("jsz");
     const { pid, storeDir } = this.#server;
     return {
       rssBytes: residentBytes(pid!),
       files: readdirSync(`/proc/${pid}/fd`).length,
       storeBytes: bytesIn(storeDir),
-      subscriptions,
-      subscriptionsOf: connections.map((cid) =>
-        all.find((connection) => connection.cid === cid)?.subscriptions ?? NaN
-      ),
+      subscriptions: subscriptions[0]!,
+      subscriptionsOf,
       consumers,
     };
   }
 
-  /** A sweep reads the log by a consumer of its own, which comes and goes: the least of some looks is what stays. */
-  async #lastingSubscriptions(): Promise<number> {
-    const looks: number[] = [];
-    for (let look = 0; look < LOOKS; look++) {
-      const { num_subscriptions } = await this.#monitor<{ num_subscriptions: number }>("subsz");
-      looks.push(num_subscriptions);
+  /** A sweep reads by a consumer and subscriptions of its own, which come and go: the least of some looks is what stays. */
+  async #leastOf(look: () => Promise<number[]>): Promise<number[]> {
+    let least = await look();
+    for (let again = 1; again < LOOKS; again++) {
       await delay(LOOK_EVERY_MS);
+      const seen = await look();
+      least = least.map((count, i) => Math.min(count, seen[i]!));
     }
-    return Math.min(...looks);
+    return least;
   }
 
   async #monitor<T>(page: string): Promise<T> {
