@@ -160,6 +160,12 @@ test(
       assert.is((await say("dead", "drop", ">")).code, 3);
       assert.is((await say("dead", "show", key)).code, 3);
       assert.is((await say("dead", "bury")).code, 2);
+      await say("submit", `${MODULE}#failing`, "--wait", "--id", "bad");
+      assert.match((await say("dead")).text, /bad +canvas +bad-0 +1 +.*no luck/);
+      assert.match((await say("dead", "retry", "bad")).text, /bad: retry is recorded/);
+      assert.is((await say("watch", "bad")).code, 1);
+      assert.match((await say("dead")).text, /bad +canvas +bad-0 +2 +.*no luck/);
+      assert.is((await say("dead", "retry", "nowhere")).code, 3);
     })
   ),
 );

@@ -49,8 +49,8 @@ interface FailedNode extends NodeStatus {
 
 const dead: Command = {
   name: "dead",
-  usage: "[show|drop] [key]",
-  summary: "what failed, and messages that nobody could read; `retry` runs nodes again",
+  usage: "[show|drop|retry] [key]",
+  summary: "what failed, and messages that nobody could read",
   flags: { limit: { type: "string", default: "20" } },
   help: { limit: "at most so many runs, the newest first" },
   async run(asked) {
@@ -62,8 +62,10 @@ const dead: Command = {
         return await showQuarantined(asked, needed(asked, 1, "message: see dead"));
       case "drop":
         return await dropQuarantined(asked, needed(asked, 1, "message: see dead"));
+      case "retry":
+        return await retryDead(asked, needed(asked, 1, "run: see dead"));
       default:
-        throw new UsageError(`dead ${what}: say show or drop, or nothing.`);
+        throw new UsageError(`dead ${what}: say show, drop or retry, or nothing.`);
     }
   },
 };
@@ -120,6 +122,15 @@ async function dropQuarantined({ output, open }: Asked, key: string): Promise<nu
   if (!await (await open()).app.dropQuarantined(key)) throw notThere(key);
   output.give({ dropped: key }, () => output.line(`${key} is dropped`));
   return EXIT.ok;
+}
+
+/** The same as the command retry. */
+async function retryDead({ output, open }: Asked, run: string): Promise<number> {
+  const { applied, state } = await (await open()).app.run(run).retryFailed();
+  output.give({ id: run, applied, state }, () => {
+    output.line(applied ? `${run}: retry is recorded` : `${run}: nothing to retry, it is ${state}`);
+  });
+  return applied ? EXIT.ok : EXIT.failed;
 }
 
 function notThere(key: string): NotFoundError {
