@@ -11,8 +11,6 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Run } from "../../src/client/run.ts";
 import { removeOrphans } from "../../src/processor/orphans.ts";
-import { natsPorts } from "../../src/nats/open.ts";
-import type { Ports } from "../../src/ports.ts";
 import { flipping } from "../data/codecs.ts";
 import { eventually, Moment, rejection, type Scope, TestServer } from "./server.ts";
 
@@ -32,20 +30,8 @@ async function linesOf(run: Run, options = {}): Promise<TaskLogLine[]> {
   return lines;
 }
 
-/** What is stored, behind the library's back. */
-async function portsOf(scope: Scope): Promise<Ports> {
-  return await natsPorts(await scope.raw, {
-    namespace: scope.namespace,
-    replicas: 1,
-    storage: "file",
-    log: () => {},
-    tickLeaseMs: 10_000,
-    taskLeaseMs: 30_000,
-  });
-}
-
 async function keysOf(scope: Scope, prefix: string): Promise<string[]> {
-  return await (await portsOf(scope)).views.keys(prefix);
+  return await (await scope.ports()).views.keys(prefix);
 }
 
 test(
@@ -181,7 +167,7 @@ test(
   "a log that is written after its run was removed does not stay",
   tests.scope(async (scope) => {
     await scope.open();
-    const ports = await portsOf(scope);
+    const ports = await scope.ports();
     await ports.views.put("log.gone.0.1.x", new TextEncoder().encode("{}"));
     await eventually("it is there", async () => (await ports.views.keys("log.")).length === 1);
     await removeOrphans(ports);

@@ -4,7 +4,6 @@ import * as assert from "uvu/assert";
 import { chain, task, Workflow } from "nats-dyrygent";
 import { outcomeKey } from "../../src/core/keys.ts";
 import { writeOutcomeNote } from "../../src/core/records.ts";
-import { natsPorts } from "../../src/nats/open.ts";
 import type { Ports } from "../../src/ports.ts";
 import { removeOrphans } from "../../src/processor/orphans.ts";
 import { jetstreamManager } from "@nats-io/jetstream";
@@ -13,17 +12,6 @@ import { add, arithmetic } from "./tasks.ts";
 
 const tests = new TestServer();
 test.after(() => tests.stop());
-
-async function portsOf(scope: Scope): Promise<Ports> {
-  return await natsPorts(await scope.raw, {
-    namespace: scope.namespace,
-    replicas: 1,
-    storage: "file",
-    log: () => {},
-    tickLeaseMs: 10_000,
-    taskLeaseMs: 30_000,
-  });
-}
 
 const note = writeOutcomeNote({
   is: "succeeded",
@@ -70,7 +58,7 @@ test(
 test(
   "of a run that is being submitted again only what its predecessor left is removed",
   tests.scope(async (scope) => {
-    const ports = await portsOf(scope);
+    const ports = await scope.ports();
     await recordLate(ports, "again");
     // Its submitter has written a part of the definition, and not yet the head.
     await ports.facts.create("again.def.0123456789abcdef-1", new Uint8Array(10));
@@ -84,7 +72,7 @@ test(
 test(
   "a run that is submitted while a sweep looks keeps all that it records",
   tests.scope(async (scope) => {
-    const ports = await portsOf(scope);
+    const ports = await scope.ports();
     const app = await scope.running({ tasks: arithmetic }, { sweep: "1h" });
     await recordLate(ports, "meanwhile");
     const { facts } = ports;
@@ -109,7 +97,7 @@ test(
 test(
   "views of runs that are gone are removed, those of others are not",
   tests.scope(async (scope) => {
-    const ports = await portsOf(scope);
+    const ports = await scope.ports();
     const app = await scope.running({ tasks: arithmetic }, { sweep: "1h" });
     const wf = new Workflow("there");
     wf.waitFor("never");
@@ -128,7 +116,7 @@ test(
 test(
   "a second look goes on where the first one ended",
   tests.scope(async (scope) => {
-    const ports = await portsOf(scope);
+    const ports = await scope.ports();
     await recordLate(ports, "first");
     await removeOrphans(ports);
     const from: number[] = [];

@@ -7,6 +7,8 @@ import process from "node:process";
 import type { NatsConnection } from "@nats-io/nats-core";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NodeConnectionOptions } from "@nats-io/transport-node";
+import { type NatsOptions, natsPorts } from "../../src/nats/open.ts";
+import type { Ports } from "../../src/ports.ts";
 import {
   Dyrygent,
   type DyrygentOptions,
@@ -166,6 +168,22 @@ export class Scope {
   /** A connection without the library, to look and to write behind its back. */
   get raw(): Promise<NatsConnection> {
     return this.#raw ??= this.connect();
+  }
+
+  /** What is stored, behind the library's back. @param options where they differ from those of {@link open} */
+  async ports(
+    nc?: NatsConnection,
+    options: Partial<NatsOptions> = {},
+  ): Promise<Ports> {
+    return await natsPorts(nc ?? await this.raw, {
+      namespace: this.namespace,
+      replicas: 1,
+      storage: "file",
+      log: () => {},
+      tickLeaseMs: 10_000,
+      taskLeaseMs: 30_000,
+      ...options,
+    });
   }
 
   /** How many messages the streams hold. */

@@ -3,7 +3,6 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type ConsumerInfo, jetstreamManager } from "@nats-io/jetstream";
 import { Dyrygent, task } from "nats-dyrygent";
-import { natsPorts } from "../../src/nats/open.ts";
 import type { Ports } from "../../src/ports.ts";
 import { eventually, type Scope, TestServer } from "./server.ts";
 
@@ -17,15 +16,7 @@ const LANE = "c-tenant=default";
 
 /** The library on a connection of its own, to which a lane is used no more after a moment. */
 async function impatient(scope: Scope): Promise<{ app: Dyrygent; ports: Ports }> {
-  const ports = await natsPorts(await scope.connect(), {
-    namespace: scope.namespace,
-    replicas: 1,
-    storage: "file",
-    log: () => {},
-    tickLeaseMs: 10_000,
-    taskLeaseMs: 30_000,
-    unusedLaneMs: UNUSED_MS,
-  });
+  const ports = await scope.ports(await scope.connect(), { unusedLaneMs: UNUSED_MS });
   return { app: new Dyrygent(ports, scope.namespace), ports };
 }
 

@@ -18,17 +18,27 @@ function steering(
     async run(asked) {
       const id = needed(asked, 0, "run");
       const answer = await ask((await asked.open()).app.run(id), asked);
-      const { applied, state } = answer;
-      asked.output.give(answer, () => {
-        asked.output.line(
-          applied
-            ? `${id}: ${name} is recorded`
-            : `${id}: nothing to ${name}, it is ${asked.output.state(state)}`,
-        );
-      });
-      return applied ? EXIT.ok : EXIT.failed;
+      return giveAnswer(asked, name, id, answer);
     },
   };
+}
+
+/** What came of it. @returns the exit code. */
+export function giveAnswer(
+  { output }: Asked,
+  name: string,
+  id: string,
+  answer: ControlAnswer,
+): number {
+  const { applied, state } = answer;
+  output.give(answer, () => {
+    output.line(
+      applied
+        ? `${id}: ${name} is recorded`
+        : `${id}: nothing to ${name}, it is ${output.state(state)}`,
+    );
+  });
+  return applied ? EXIT.ok : EXIT.failed;
 }
 
 const nodesOf = (asked: Asked) => {

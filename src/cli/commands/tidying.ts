@@ -11,6 +11,7 @@ import { laneDepths } from "../../nats/lane_depths.ts";
 import { namesIn } from "../../nats/names.ts";
 import { type Asked, type Command, countOf, needed, textFlag } from "../command.ts";
 import { EXIT, UsageError } from "../exit.ts";
+import { giveAnswer } from "./steering.ts";
 
 const queues: Command = {
   name: "queues",
@@ -125,12 +126,8 @@ async function dropQuarantined({ output, open }: Asked, key: string): Promise<nu
 }
 
 /** The same as the command retry. */
-async function retryDead({ output, open }: Asked, run: string): Promise<number> {
-  const { applied, state } = await (await open()).app.run(run).retryFailed();
-  output.give({ id: run, applied, state }, () => {
-    output.line(applied ? `${run}: retry is recorded` : `${run}: nothing to retry, it is ${state}`);
-  });
-  return applied ? EXIT.ok : EXIT.failed;
+async function retryDead(asked: Asked, id: string): Promise<number> {
+  return giveAnswer(asked, "retry", id, await (await asked.open()).app.run(id).retryFailed());
 }
 
 function notThere(key: string): NotFoundError {
