@@ -26,6 +26,11 @@ export class Results {
     return this.#data.get(node);
   }
 
+  /** Whether more than one dependent has yet to be sent. */
+  isShared(node: number): boolean {
+    return this.#needed.get(node)! > 1;
+  }
+
   /** One dependent fewer needs the results of `node`'s upstreams. */
   release({ graph: { up } }: Definition, node: number): void {
     for (let e = up.offsets[node]!; e < up.offsets[node + 1]!; e++) {

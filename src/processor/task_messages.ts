@@ -14,7 +14,9 @@ import { failureNodes, type Input, inputNodes } from "../core/template.ts";
 import { LARGEST_RESULT, Results } from "./results.ts";
 
 /** Messages carry at most so many bytes of inputs; the worker reads the rest. */
-const LARGEST_INLINE = 16_384;
+const LARGEST_INLINE = 524_288;
+/** And of those that other nodes take too: as often as they are taken, they are written. */
+const LARGEST_SHARED = 16_384;
 /** What a message spends on an input besides its value: the node's number and punctuation. */
 const INLINE_OVERHEAD = 12;
 
@@ -90,19 +92,16 @@ export class TaskMessages {
     if (needed.some((upstream) => upstream >= size)) return undefined;
     const inline: InlineResult[] = [];
     const attempts: [number, number][] = [];
-    let room = Math.min(
-      LARGEST_INLINE,
-      this.#maxRecord - signature.length - context.length,
-    );
+    const most = this.#maxRecord - signature.length - context.length;
+    const room = new Room(Math.min(LARGEST_INLINE, most), Math.min(LARGEST_SHARED, most));
     const upstreams = new Set(needed);
     for (const upstream of upstreams) {
       // A skipped node has no record that a worker could read: its result is null, and always comes along.
       const isSkipped = scheduler.stateOf(upstream) !== "SUCCESS";
       const data = isSkipped ? NULL : this.#results.get(upstream);
-      const bytes = (data?.length ?? 0) + INLINE_OVERHEAD;
-      if (data !== undefined && (isSkipped || bytes <= room)) {
+      const isShared = isSkipped || this.#results.isShared(upstream);
+      if (data !== undefined && (room.take(data.length + INLINE_OVERHEAD, isShared) || isSkipped)) {
         inline.push({ node: upstream, data });
-        room -= bytes;
       } else {
         const attempt = scheduler.attemptOf(upstream);
         if (attempt !== 1) attempts.push([upstream, attempt]);
@@ -149,6 +148,25 @@ export class TaskMessages {
         }
         : {}),
     };
+  }
+}
+
+/** What a message may still carry. */
+class Room {
+  #left: number;
+  #leftForShared: number;
+
+  constructor(most: number, mostShared: number) {
+    this.#left = most;
+    this.#leftForShared = mostShared;
+  }
+
+  /** @returns whether there is room for so many bytes; then they are taken. */
+  take(bytes: number, isShared: boolean): boolean {
+    if (bytes > this.#left || (isShared && bytes > this.#leftForShared)) return false;
+    this.#left -= bytes;
+    if (isShared) this.#leftForShared -= bytes;
+    return true;
   }
 }
 
