@@ -52,6 +52,10 @@ export class Parked {
     return parked;
   }
 
+  readonly #onGiveBack = (workflow: string, delayMs: number) => {
+    this.#dueAt.set(workflow, performance.now() + delayMs);
+  };
+
   #watch(tick: TickDelivery): TickDelivery {
     const { workflow } = tick;
     const due = this.#dueAt.get(workflow);
@@ -60,18 +64,7 @@ export class Parked {
     if (due !== undefined && now > due) this.#lateMs.push(now - due);
     this.#dueAt.delete(workflow);
     this.#onTick(workflow);
-    return {
-      workflow,
-      sentNs: tick.sentNs,
-      data: tick.data,
-      deliveries: tick.deliveries,
-      ack: () => tick.ack(),
-      extend: () => tick.extend(),
-      giveBack: (delayMs = 0) => {
-        this.#dueAt.set(workflow, performance.now() + delayMs);
-        tick.giveBack(delayMs);
-      },
-    };
+    return new WatchedTick(tick, this.#onGiveBack);
   }
 
   figures(): ParkedFigures {
@@ -98,5 +91,41 @@ export class Parked {
       tookMs.push(performance.now() - start);
     }
     return tookMs;
+  }
+}
+
+/** Small: what is measured is what the processor keeps of it. */
+class WatchedTick implements TickDelivery {
+  readonly #tick: TickDelivery;
+  readonly #onGiveBack: (workflow: string, delayMs: number) => void;
+
+  constructor(tick: TickDelivery, onGiveBack: (workflow: string, delayMs: number) => void) {
+    this.#tick = tick;
+    this.#onGiveBack = onGiveBack;
+  }
+
+  get workflow(): string {
+    return this.#tick.workflow;
+  }
+
+  get deliveries(): number {
+    return this.#tick.deliveries;
+  }
+
+  get sentNs(): string {
+    return this.#tick.sentNs;
+  }
+
+  ack(): void {
+    this.#tick.ack();
+  }
+
+  extend(): void {
+    this.#tick.extend();
+  }
+
+  giveBack(delayMs = 0): void {
+    this.#onGiveBack(this.workflow, delayMs);
+    this.#tick.giveBack(delayMs);
   }
 }

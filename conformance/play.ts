@@ -386,7 +386,8 @@ class Player {
     // A server that starts again may count anew.
     const count = this.#restarted ? "" : ` (${delivery.deliveries})`;
     const trace = "trace" in delivery ? JSON.stringify(delivery.trace) : "";
-    this.#arrived.push(`${message}: ${decoder.decode(delivery.data)}${count}${trace ?? ""}`);
+    const data = "subject" in delivery ? decoder.decode(delivery.data) : "";
+    this.#arrived.push(`${message}: ${data}${count}${trace ?? ""}`);
   }
 
   async #answer(

@@ -414,6 +414,7 @@ export class SimulatedProcess {
       subject: task.subject,
       sentNs: task.sentNs,
       trace: task.trace,
+      data: task.data,
       begin: () => this.#isDead || task.begin(),
       ...this.#answersTo(task, task.subject),
     };
@@ -427,7 +428,6 @@ export class SimulatedProcess {
   #answersTo(message: TaskDelivery | TickDelivery, name: string) {
     const onLost = () => settle(message);
     return {
-      data: message.data,
       deliveries: message.deliveries,
       ack: () => this.#tell(`ack ${name}`, () => message.ack(), onLost),
       extend: () => this.#tell(`extend ${name}`, () => message.extend()),

@@ -81,7 +81,6 @@ export interface TaskAddress {
 
 /** A message handed out: to be settled by exactly one of `ack` and `giveBack`, and held with `extend`. */
 export interface Delivery {
-  readonly data: Uint8Array;
   /** From 1; may start anew after a server's crash. */
   readonly deliveries: number;
   /** Done: it is removed. */
@@ -93,6 +92,7 @@ export interface Delivery {
 }
 
 export interface TaskDelivery extends Delivery {
+  readonly data: Uint8Array;
   /** Undefined when the message's subject is not a task's. */
   readonly address: TaskAddress | undefined;
   readonly subject: string;

@@ -24,6 +24,7 @@ import {
   packEdge,
 } from "./graph.ts";
 import { isId, quote } from "./ids.ts";
+import { IntList } from "./int_list.ts";
 import { exactJson, isObject, isTooDeep } from "./json.ts";
 import { isCount, LIMITS } from "./limits.ts";
 import { type Policy, policyFlaw } from "./options.ts";
@@ -323,7 +324,7 @@ export function decodeDefinition(head: Head, records: readonly Uint8Array[]): De
 
 function assemble(head: Head, records: readonly Uint8Array[]): Definition {
   const size = head.nodes;
-  const edges: PackedEdge[][] = [];
+  const edges = new IncomingEdges();
   const policies: Policy[] = [];
   const known = new Map<string, number>();
   const policyOf = new Uint32Array(size);
@@ -335,7 +336,7 @@ function assemble(head: Head, records: readonly Uint8Array[]): Definition {
     const structureAt = i === 0 ? lineEnd(record, 0) + 1 : 0;
     const { json, end } = firstLine(record, structureAt);
     const structure = parseObject(json, `structure ${i}`) as unknown as Structure;
-    const first = edges.length;
+    const first = edges.nodes;
     if (
       structure.first !== first || !Array.isArray(structure.after) ||
       first + structure.after.length > size
@@ -345,16 +346,17 @@ function assemble(head: Head, records: readonly Uint8Array[]): Definition {
     // Few bytes can stand for very many edges: they are counted before they are unfolded.
     for (const runs of structure.after) edgeCount += countRuns(runs);
     if (edgeCount > LIMITS.edges) throw unreadable(`it has more than ${LIMITS.edges} edges`);
-    for (const runs of structure.after) edges.push(unpack(runs, "success", size));
+    for (const runs of structure.after) edges.addNode(unpack(runs, "success", size));
     for (const [node, other] of Object.entries(structure.afterOther ?? {})) {
-      const into = edges[Number(node)];
-      if (into === undefined) throw unreadable(`edges of unknown node ${node}`);
+      if (!isCount(Number(node), edges.nodes - 1)) {
+        throw unreadable(`edges of unknown node ${node}`);
+      }
       for (const kind of OTHER_KINDS) {
         const runs = other[kind];
         if (runs === undefined) continue;
         edgeCount += countRuns(runs);
         if (edgeCount > LIMITS.edges) throw unreadable(`it has more than ${LIMITS.edges} edges`);
-        for (const edge of unpack(runs, kind, size)) into.push(edge);
+        edges.addTo(Number(node), unpack(runs, kind, size));
       }
     }
     const local = structure.policies.map((policy) => {
@@ -379,8 +381,8 @@ function assemble(head: Head, records: readonly Uint8Array[]): Definition {
     }
     signatures.add(record, end + 1, first, structure.after.length);
   });
-  if (edges.length !== size) throw unreadable(`it has ${edges.length} of ${size} nodes`);
-  const graph = buildGraph(size, (node) => edges[node]!);
+  if (edges.nodes !== size) throw unreadable(`it has ${edges.nodes} of ${size} nodes`);
+  const graph = buildGraph(size, (node) => edges.into(node));
   return {
     name: head.name,
     payload: head.payload === undefined ? undefined : exactJson(head.payload, "payload"),
@@ -397,6 +399,35 @@ function assemble(head: Head, records: readonly Uint8Array[]): Definition {
     names,
     output: head.output ?? defaultOutput({ graph, policies, policyOf }),
   };
+}
+
+/** Edges by the node they lead to, while a definition is read. A list for each would take more than all that is kept. */
+class IncomingEdges {
+  readonly #edges = new IntList();
+  readonly #ends = new IntList();
+  /** What was added to nodes that were there already: rare. */
+  readonly #added = new Map<number, PackedEdge[]>();
+
+  get nodes(): number {
+    return this.#ends.length;
+  }
+
+  /** The next node, with its edges. */
+  addNode(edges: readonly PackedEdge[]): void {
+    for (const edge of edges) this.#edges.push(edge);
+    this.#ends.push(this.#edges.length);
+  }
+
+  addTo(node: number, edges: readonly PackedEdge[]): void {
+    this.#added.set(node, (this.#added.get(node) ?? []).concat(edges));
+  }
+
+  into(node: number): PackedEdge[] {
+    const first = node === 0 ? 0 : this.#ends.at(node - 1);
+    const own = this.#edges.slice(first, this.#ends.at(node));
+    const added = this.#added.get(node);
+    return added === undefined ? own : own.concat(added);
+  }
 }
 
 function unpack(runs: unknown, kind: (typeof EDGE_KINDS)[number], size: number): PackedEdge[] {

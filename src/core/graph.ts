@@ -4,6 +4,8 @@
  * workflow's own nodes together: `onError` and `finally` wait for it.
  */
 
+import { IntList } from "./int_list.ts";
+
 /**
  * On which end of its upstream an edge counts:
  * - `success`: it succeeded, or somebody skipped it;
@@ -67,30 +69,27 @@ export interface Graph {
   readonly down: Adjacency;
 }
 
-/** @param edgesOf the packed edges into each node; upstreams must exist; equal edges are merged. */
+/** @param edgesOf the packed edges into each node, asked for once; upstreams must exist; equal edges are merged. */
 export function buildGraph(size: number, edgesOf: (node: number) => readonly PackedEdge[]): Graph {
-  const merged: (readonly PackedEdge[])[] = [];
-  let count = 0;
+  const merged = new IntList();
+  const ends = new Int32Array(size);
   for (let node = 0; node < size; node++) {
     const edges = edgesOf(node);
     const unique = edges.length < 2 ? edges : [...new Set(edges)].sort((a, b) => a - b);
-    merged.push(unique);
-    count += unique.length;
+    for (const edge of unique) merged.push(edge);
+    ends[node] = merged.length;
   }
-  const up = emptyAdjacency(size + 1, count);
-  const down = emptyAdjacency(size + 1, count);
-  let at = 0;
-  for (let node = 0; node < size; node++) {
-    for (const edge of merged[node]!) {
-      const upstream = edgeUpstream(edge);
-      up.nodes[at] = upstream === MAIN ? size : upstream;
-      up.kinds[at] = edge % KINDS;
-      down.offsets[up.nodes[at]! + 1]!++;
-      at++;
-    }
-    up.offsets[node + 1] = at;
+  const up = emptyAdjacency(size + 1, merged.length);
+  const down = emptyAdjacency(size + 1, merged.length);
+  up.offsets.set(ends, 1);
+  for (let e = 0; e < merged.length; e++) {
+    const edge = merged.at(e);
+    const upstream = edgeUpstream(edge);
+    up.nodes[e] = upstream === MAIN ? size : upstream;
+    up.kinds[e] = edge % KINDS;
+    down.offsets[up.nodes[e]! + 1]!++;
   }
-  up.offsets[size + 1] = at;
+  up.offsets[size + 1] = merged.length;
   for (let node = 0; node <= size; node++) down.offsets[node + 1]! += down.offsets[node]!;
   const next = down.offsets.slice();
   for (let node = 0; node < size; node++) {

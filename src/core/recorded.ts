@@ -12,7 +12,7 @@ import {
 import type { Fact } from "./fact.ts";
 
 /** Records of a definition that are read at once. */
-const READ_BATCH = 64;
+const READ_BATCH = 8;
 
 /** A record as it is stored or told. */
 export interface Recorded {
@@ -100,7 +100,8 @@ export async function wholeDefinition(
       (_, i) => chunkName(decoded.digest, first + i),
     );
     const chunks = await Promise.all(names.map((name) => read(definitionKey(workflow, name))));
-    for (const chunk of chunks) records.push(chunk?.data ?? new Uint8Array());
+    // A copy: what is read is part of a buffer that can be twice as large, and would stay with it.
+    for (const chunk of chunks) records.push(chunk?.data.slice() ?? new Uint8Array());
     // A head may claim any number: what is missing shows after a few.
     if (chunks.includes(undefined)) break;
   }

@@ -297,6 +297,7 @@ export class MemoryQueue {
 
 export interface QueueDelivery extends Delivery {
   readonly key: string;
+  readonly data: Uint8Array;
   readonly trace: TraceContext | undefined;
   /** Milliseconds since 1970. */
   readonly queuedAt: number;

@@ -4,7 +4,7 @@
  * what was on its way then comes back after its lease.
  */
 import { createInbox, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
-import type { Cancel, Clock, Delivery, Intake, Log } from "../ports.ts";
+import type { Cancel, Clock, Intake, Log } from "../ports.ts";
 import { translate } from "./errors.ts";
 import { inboxPrefix } from "./requests.ts";
 import type { Stall } from "./stall.ts";
@@ -369,33 +369,14 @@ export function parseAckAddress(reply: string): AckAddress {
 }
 
 /** How a delivery is answered. */
-export class Acknowledging implements Delivery {
-  readonly data: Uint8Array;
-  readonly reply: string;
+export class Acknowledging {
   readonly #nc: NatsConnection;
-  #address: AckAddress | undefined;
+  protected readonly reply: string;
 
-  constructor(nc: NatsConnection, msg: Pick<Msg, "data" | "reply">) {
+  /** @param reply where the answer goes. */
+  constructor(nc: NatsConnection, reply: string) {
     this.#nc = nc;
-    this.data = msg.data;
-    this.reply = msg.reply ?? "";
-  }
-
-  get #parsed(): AckAddress {
-    return this.#address ??= parseAckAddress(this.reply);
-  }
-
-  get deliveries(): number {
-    return this.#parsed.deliveries;
-  }
-
-  get sentNs(): string {
-    return this.#parsed.sentNs;
-  }
-
-  /** Messages the consumer had left to deliver when it delivered this one. */
-  get pending(): number {
-    return this.#parsed.pending;
+    this.reply = reply;
   }
 
   ack(): void {

@@ -21,7 +21,7 @@ import type { Msg, NatsConnection, Subscription } from "@nats-io/nats-core";
 import { laneKind, urgencyOf } from "../core/lanes.ts";
 import type { TraceContext } from "../core/trace_context.ts";
 import type { Cancel, Clock, Intake, Log, TaskAddress, TaskDelivery } from "../ports.ts";
-import { Acknowledging, PullIntake } from "./intake.ts";
+import { Acknowledging, parseAckAddress, PullIntake } from "./intake.ts";
 import { notedOf } from "./note.ts";
 import type { Stall } from "./stall.ts";
 import { isLane, type Lane, laneConsumer, type Names, parseTaskSubject } from "./names.ts";
@@ -34,15 +34,25 @@ const REST_MS = 1_000;
 const MOST_IN_ADVANCE = 256;
 
 class NatsTaskDelivery extends Acknowledging implements TaskDelivery {
+  readonly data: Uint8Array;
   readonly subject: string;
   readonly address: TaskAddress | undefined;
+  readonly deliveries: number;
+  readonly sentNs: string;
+  /** Messages that its consumer had left to deliver when it delivered this one. */
+  readonly pending: number;
   readonly #msg: Msg;
 
   constructor(nc: NatsConnection, names: Names, msg: Msg) {
-    super(nc, msg);
+    super(nc, msg.reply!);
     this.#msg = msg;
+    this.data = msg.data;
     this.subject = msg.subject;
     this.address = parseTaskSubject(names, msg.subject);
+    const { deliveries, sentNs, pending } = parseAckAddress(this.reply);
+    this.deliveries = deliveries;
+    this.sentNs = sentNs;
+    this.pending = pending;
   }
 
   get trace(): TraceContext | undefined {

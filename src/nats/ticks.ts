@@ -1,9 +1,9 @@
 /** One message for each workflow under way: a durable consumer hands it to one processor at a time. */
-import type { Msg, NatsConnection } from "@nats-io/nats-core";
+import type { NatsConnection } from "@nats-io/nats-core";
 import { isId } from "../core/ids.ts";
 import { TICK } from "../core/records.ts";
 import type { Clock, Intake, TickDelivery, Ticks } from "../ports.ts";
-import { Acknowledging, PullIntake } from "./intake.ts";
+import { Acknowledging, parseAckAddress, PullIntake } from "./intake.ts";
 import { ensureConsumer, tickConsumerConfig } from "./setup.ts";
 import type { Link } from "./link.ts";
 import { lookForStall } from "./stall.ts";
@@ -50,7 +50,7 @@ export class NatsTicks implements Ticks {
       remove: () => jsm.consumers.delete(ticksStream, tickConsumer),
       onMessage: (msg) => {
         const workflow = msg.subject.slice(tickPrefix.length);
-        const tick = new NatsTickDelivery(this.#link.nc, msg, workflow, burst);
+        const tick = new NatsTickDelivery(this.#link.nc, msg.reply!, workflow, burst);
         if (isId(workflow)) return onTick(tick);
         this.#link.log(
           "warn",
@@ -99,15 +99,23 @@ class Burst {
   }
 }
 
+/** Tens of thousands may be held, for hours: it keeps little, and works out the rest. */
 class NatsTickDelivery extends Acknowledging implements TickDelivery {
   readonly workflow: string;
   readonly #burst: Burst;
 
-  constructor(nc: NatsConnection, msg: Msg, workflow: string, burst: Burst) {
-    // A copy: it may be held for hours, and what arrives is part of a buffer with many other messages.
-    super(nc, { reply: msg.reply!, data: msg.data.slice() });
+  constructor(nc: NatsConnection, reply: string, workflow: string, burst: Burst) {
+    super(nc, reply);
     this.workflow = workflow;
     this.#burst = burst;
+  }
+
+  get deliveries(): number {
+    return parseAckAddress(this.reply).deliveries;
+  }
+
+  get sentNs(): string {
+    return parseAckAddress(this.reply).sentNs;
   }
 
   override giveBack(delayMs?: number): void {
