@@ -41,6 +41,7 @@ import { lookAt, overdueFailure, timeoutOf } from "./overdue.ts";
 import { Ready } from "./ready.ts";
 import { deadlineOf, replay, type Replayed, unread } from "./replay.ts";
 import { Routes } from "./routes.ts";
+import type { Standing, Waiting } from "./standing.ts";
 import { TaskMessages } from "./task_messages.ts";
 import { Window } from "./window.ts";
 
@@ -69,6 +70,8 @@ const encoder = new TextEncoder();
 
 /** Questions to the server at once when making sure. */
 const ENSURE_BATCH = 256;
+/** Of a run that is looked after by how it stands: with more, reading its log costs no more. */
+const MOST_WAITING = 4;
 const VIEW_EVERY_MS = 1_000;
 const YOUNG_MS = 500;
 
@@ -98,6 +101,8 @@ export class Conductor {
   #isTakingOver = true;
   /** The fact that was learned last. */
   #latest: string | undefined;
+  /** Nothing was heard since the log was read: what it says is all there is. */
+  #isAsRead = false;
   /** Facts heard while the log is being read. */
   #heard: Hint[] | undefined = [];
   readonly #ear: Ear;
@@ -222,6 +227,27 @@ export class Conductor {
     return this.definition.parent === undefined && this.isQuiet && this.#inFlight.size === 0 &&
       (this.#scheduler.paused || !this.#isTakingOver) &&
       this.#scheduler.children().next().done === true;
+  }
+
+  /** As what it stands while it waits for a few tasks and for nothing else; undefined: more must be looked after. */
+  get standing(): Standing | undefined {
+    if (!this.isQuiet || !this.#isAsRead || this.#isTakingOver || this.#scheduler.paused) {
+      return undefined;
+    }
+    if (this.#inFlight.size === 0 || this.#inFlight.size > MOST_WAITING) return undefined;
+    if (this.definition.parent !== undefined) return undefined;
+    if (this.#scheduler.children().next().done !== true) return undefined;
+    const waiting: Waiting[] = [];
+    for (const { node, attempt, lane, expiresAt } of this.#inFlight.confirmedBy(Infinity)) {
+      // One that a worker may have to be given up for.
+      if (expiresAt !== undefined || timeoutOf(this.definition, node) !== undefined) {
+        return undefined;
+      }
+      const address = this.#routes.addressOf(node, attempt, lane);
+      waiting.push({ address, most: this.#routes.limitOf(node)?.max });
+    }
+    if (waiting.length < this.#inFlight.size) return undefined;
+    return { latest: this.#latest ?? definitionKey(this.workflow), dueAt: this.dueAt, waiting };
   }
 
   /** Its round's end is being recorded, and told. */
@@ -398,6 +424,7 @@ export class Conductor {
       this.#heard.push(hint);
       return;
     }
+    this.#isAsRead = false;
     const note = readOutcomeNote(hint.note);
     const fact = factOf(hint, note);
     if (fact === undefined || (fact.is === "control" && this.#knowsControl(hint.key))) return;
@@ -640,6 +667,7 @@ export class Conductor {
     await this.#keepInStep();
     const heard = this.#heard;
     this.#heard = undefined;
+    this.#isAsRead = true;
     for (const hint of heard) this.#onHint(hint);
     if (finished !== undefined) await this.#finish(finished);
     else if (scheduler.finished === undefined) {

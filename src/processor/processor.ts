@@ -24,6 +24,7 @@ import { Hooks, type ProcessorEvents } from "./hooks.ts";
 import { loadDefinition, type LoadedDefinition, loadNew } from "./load.ts";
 import { type CheckedOptions, checkOptions, type ProcessorOptions } from "./options.ts";
 import { Recurrences } from "./recurring.ts";
+import { type Standing, standsStill } from "./standing.ts";
 import { Sweeper, type Swept } from "./sweeper.ts";
 
 /** What {@link Processor.runOnce} did. */
@@ -41,6 +42,8 @@ interface Held {
   conductor: Conductor | undefined;
   /** Stops listening for it, while it is parked without a conductor. */
   stopListening: Cancel | undefined;
+  /** While it is parked like that: how it stands, unless something was heard of it since. */
+  standing: Standing | undefined;
   extendedAt: number;
   activeAt: number;
   /** While parked: when the tick comes back. */
@@ -70,6 +73,9 @@ const KEEP = 1_000;
 const LOOK_EVERY_MS = 20;
 /** The same of those that must be read again for it. */
 const READ_EVERY_MS = 80;
+/** What is looked after this seldom is so together with others of the same second: a turn for all of them costs less. */
+const TOGETHER_FROM_MS = 60_000;
+const TOGETHER_MS = 1_000;
 /** A tick is never away longer, unless the longest idle delay says so. */
 const LONGEST_SLEEP_MS = 3_600_000;
 /** How long a processor that stops tries to show how its workflows stand. */
@@ -289,6 +295,7 @@ export class Processor {
       tick,
       conductor: undefined,
       stopListening: undefined,
+      standing: undefined,
       extendedAt: now,
       activeAt: now,
       parkedUntil: undefined,
@@ -321,7 +328,7 @@ export class Processor {
       this.#activate(held);
     }
     if (held.busy) return;
-    if (held.conductor === undefined) return this.#loadAgain(held, { isNews: false });
+    if (held.conductor === undefined) return void this.#lookAgain(held);
     this.#hooks.call("activeTick", () => [held.conductor!.status()]);
     held.busy = true;
     void this.#ensure(held, held.conductor);
@@ -364,7 +371,20 @@ export class Processor {
     }
   }
 
-  /** One of those that are parked without a conductor. */
+  /** One of those that are parked without a conductor. Most of them stand as they stood. */
+  async #lookAgain(held: Held): Promise<void> {
+    const { standing } = held;
+    if (standing !== undefined) {
+      held.busy = true;
+      const isStill = await standsStill(this.#ports, standing).catch(() => false);
+      held.busy = false;
+      if (this.#held.get(held.tick.workflow) !== held || this.#state === "stopping") return;
+      // Not if something was heard of it meanwhile.
+      if (isStill && held.standing === standing) return this.#rest(held, standing.dueAt);
+    }
+    this.#loadAgain(held, { isNews: false });
+  }
+
   #loadAgain(held: Held, { isNews }: { isNews: boolean }): void {
     held.busy = true;
     void this.#load(held, { fresh: false, isNews });
@@ -397,7 +417,7 @@ export class Processor {
       held.conductor = conductor;
       if (isNews) conductor.instruments?.wake();
       held.stopListening?.();
-      held.stopListening = undefined;
+      held.stopListening = held.standing = undefined;
       await conductor.begin({ isUntouched });
       if (this.#held.get(workflow) === held) {
         this.#hooks.call("activeTick", () => [conductor.status()]);
@@ -575,16 +595,7 @@ export class Processor {
   }
 
   #park(held: Held, conductor: Conductor): void {
-    const { clock, random } = this.#ports;
-    // Spread: workflows that became quiet together must not all come back together.
-    const idleMs = Math.max(held.idleMs, this.#roundMs) * (0.8 + 0.4 * random.chance());
-    const delayMs = Math.max(
-      1,
-      Math.min(
-        this.#state === "once" ? this.#options.activeMs : idleMs,
-        conductor.dueAt - clock.now(),
-      ),
-    );
+    const { clock } = this.#ports;
     const longestMs = Math.max(LONGEST_SLEEP_MS, this.#options.idleMs[1]);
     const sleepMs = Math.min(conductor.dueAt - clock.now(), longestMs);
     if (conductor.isDormant && sleepMs > DORMANT_FROM_MS && this.#state === "running") {
@@ -593,16 +604,30 @@ export class Processor {
       held.tick.giveBack(sleepMs);
       return this.#drop(held);
     }
-    held.tick.giveBack(delayMs);
-    held.parkedUntil = clock.monotonic() + delayMs;
-    this.#active.delete(held);
-    this.#leavePlace(held);
+    this.#rest(held, conductor.dueAt);
     conductor.instruments?.rest("parked");
     void conductor.show().catch(() => {});
     this.#parked.add(held);
     if (this.#parked.size > this.#keep) {
       this.#letGo(this.#parked.keys().next().value!);
     }
+  }
+
+  /** Its tick comes back when it is due, or when it is to be looked after. */
+  #rest(held: Held, dueAt: number): void {
+    const { clock, random } = this.#ports;
+    const now = clock.monotonic();
+    // Spread: workflows that became quiet together must not all come back together.
+    const idleMs = Math.max(held.idleMs, this.#roundMs) * (0.8 + 0.4 * random.chance());
+    const until = togetherAt(now + idleMs, idleMs);
+    const delayMs = Math.max(
+      1,
+      Math.min(this.#state === "once" ? this.#options.activeMs : until - now, dueAt - clock.now()),
+    );
+    held.tick.giveBack(delayMs);
+    held.parkedUntil = now + delayMs;
+    this.#active.delete(held);
+    this.#leavePlace(held);
   }
 
   /** In which each of those that are held can be looked after once. */
@@ -617,7 +642,9 @@ export class Processor {
     const { conductor } = held;
     if (conductor === undefined) return;
     const { hints } = this.#ports;
+    held.standing = conductor.standing;
     held.stopListening = hints.onFact(everythingOf(held.tick.workflow), () => {
+      held.standing = undefined;
       if (!held.busy) this.#onActivity(held);
     });
     conductor.close();
@@ -666,4 +693,8 @@ export class Processor {
     }
     this.#housekeepLater();
   }
+}
+
+function togetherAt(until: number, afterMs: number): number {
+  return afterMs < TOGETHER_FROM_MS ? until : Math.ceil(until / TOGETHER_MS) * TOGETHER_MS;
 }

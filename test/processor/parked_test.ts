@@ -37,6 +37,68 @@ test("what is not heard of is found when its tick comes", async () => {
   assert.is((await engine.until("it ends", run.ended())).state, "SUCCESS");
 });
 
+test("a run that stands still is looked after with two questions, and is not read anew", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  const asked: string[] = [];
+  const noting = <Port extends object>(port: Port, names: readonly (keyof Port & string)[]): Port =>
+    overriding(
+      port,
+      Object.fromEntries(names.map((name) => [name, (...args: unknown[]) => {
+        asked.push(name);
+        return (port[name] as (...args: unknown[]) => unknown)(...args);
+      }])) as Partial<Port>,
+    );
+  await forgetful({
+    ...ports,
+    facts: noting(ports.facts, ["read", "readRecorded", "last", "next", "scan"]),
+    tasks: noting(ports.tasks, ["publish", "has", "list"]),
+  });
+  await engine.submit(twoSteps());
+  await engine.pass(120_000);
+  asked.length = 0;
+  await engine.pass(240_000);
+  const looks = asked.filter((name) => name === "last").length;
+  assert.ok(looks >= 3, `${looks} looks in four minutes`);
+  assert.equal([...new Set(asked)], ["has", "last"]);
+});
+
+test("what is recorded during such a look is gone on with at once", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  let onLook = async () => {};
+  const last: Ports["facts"]["last"] = async (filter) => {
+    const found = await ports.facts.last(filter);
+    await onLook();
+    return found;
+  };
+  await forgetful({ ...ports, facts: overriding(ports.facts, { last }) });
+  const run = await engine.submit(twoSteps());
+  await engine.pass(20_000);
+  const looking = new Promise<void>((resolve) => {
+    onLook = async () => {
+      onLook = async () => {};
+      resolve();
+      await engine.worker([add]);
+      await engine.sleep(1_000);
+    };
+  });
+  await engine.until("it is looked after", looking);
+  await engine.pass(1_100);
+  assert.is((await run.status()).state, "SUCCESS");
+});
+
+test("a message that gets lost is sent again, though nothing is at hand", async () => {
+  const engine = new VirtualEngine();
+  await forgetful(engine.ports);
+  const run = await engine.submit(twoSteps());
+  await engine.pass(120_000);
+  await engine.ports.tasks.withdraw("run");
+  await engine.worker([add]);
+  await engine.pass(120_000);
+  assert.is((await run.status()).state, "SUCCESS");
+});
+
 test("what was missed while the connection was lost is found one after the other", async () => {
   const engine = new VirtualEngine();
   const { ports } = engine;
