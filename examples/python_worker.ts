@@ -1,4 +1,7 @@
-/** Tasks in another language: python_worker.py knows nothing of this library, only of what docs/protocol.md says. */
+/**
+ * Tasks in another language: python_worker.py knows nothing of this library, only what docs/protocol.md says, and speaks
+ * to the server through NATS' own client for Python: `pip install nats-py` first.
+ */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
@@ -12,7 +15,7 @@ const double = task("double", (n: number) => 2 * n);
 /** What runs in Python: here only its name, queue and types count. */
 const inPython = { queue: "python", retry: { max: 2, base: "10ms" } } as const;
 const elsewhere = (): never => {
-  throw new Error("this task has its code in python_worker.py");
+  throw new Error("this task has its code in python_tasks.py");
 };
 const stats = task("py.stats", inPython, (_numbers: number[]): { mean: number; median: number } => {
   return elsewhere();
@@ -26,11 +29,11 @@ const worker = app.worker({ tasks: [double] });
 const processor = app.processor();
 await Promise.all([worker.start(), processor.start()]);
 
-const { hostname, port } = new URL(servers);
 const script = fileURLToPath(new URL("python_worker.py", import.meta.url));
-const python = spawn("python3", [script, hostname, port, NAMESPACE, "python"], {
+const python = spawn("python3", [script, servers, NAMESPACE, "python"], {
   stdio: ["ignore", "pipe", "inherit"],
 });
+python.on("exit", (code) => code && process.exit(code)); // Without nats-py, it says so and ends.
 await once(python.stdout, "data"); // It says "ready".
 
 const run = await app.submit(chain(group([1, 2, 3, 10].map((n) => double.s(n))), stats.s()));

@@ -4,18 +4,23 @@
  *     // Output:
  *     // the first line
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
+import { delimiter } from "node:path";
 import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type NatsServer, startNatsServer } from "../scripts/nats_server.ts";
+import { natsPyFolder, whyNoNatsPy } from "./nats_py.ts";
 
 const LIMIT_MS = 110_000;
-/** Programs that need another program. */
-const NEEDS: Record<string, string> = { "python_worker.ts": "python3" };
+/** The program that needs Python. */
+const IN_PYTHON = "python_worker.ts";
 const MOST_LINES = 60;
+/** Of Python: what formats the rest breaks longer lines. */
+const MOST_COLUMNS = 110;
 const files = readdirSync("examples").filter((name) => name.endsWith(".ts"));
+const inPython = readdirSync("examples").filter((name) => name.endsWith(".py"));
 const runtime = "Deno" in globalThis ? ["run", "-A"] : ["--import", "tsx"];
 
 /** The lines that a program says it prints; undefined when it says nothing. */
@@ -24,11 +29,17 @@ function promisedOutput(program: string): string | undefined {
   return block?.replaceAll(/^\/\/ /gm, "");
 }
 
+/** What its Python needs to find nats-py, and not to leave anything behind. */
+async function pythonEnv(): Promise<Record<string, string>> {
+  const folders = [await natsPyFolder(), process.env["PYTHONPATH"]].filter(Boolean);
+  return { PYTHONPATH: folders.join(delimiter), PYTHONDONTWRITEBYTECODE: "1" };
+}
+
 /** What the program prints, errors included; and how it ended, unless that was well. */
-function outputOf(file: string, url: string): Promise<string> {
+function outputOf(file: string, env: Record<string, string>): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...runtime, file], {
-      env: { ...process.env, NATS_URL: url, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
+      env: { ...process.env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     const timer = setTimeout(() => child.kill("SIGKILL"), LIMIT_MS);
@@ -44,21 +55,27 @@ function outputOf(file: string, url: string): Promise<string> {
   });
 }
 
+function linesOf(name: string): string[] {
+  return readFileSync(`examples/${name}`, "utf8").trimEnd().split("\n");
+}
+
 let started: Promise<NatsServer> | undefined;
 const server = () => started ??= startNatsServer({ syncInterval: "default", websocket: false });
 
 // A suite for each, because a suite has a time limit: the more examples there are, the longer they take.
 for (const name of files) {
   const example = suite(`examples/${name}`);
-  const needed = NEEDS[name];
-  if (needed !== undefined && spawnSync(needed, ["--version"]).status !== 0) {
-    console.log(`    examples/${name} is skipped: there is no ${needed} on this machine`);
+  const whyNot = name === IN_PYTHON ? whyNoNatsPy() : undefined;
+  if (whyNot !== undefined) {
+    console.log(`    examples/${name} is skipped: ${whyNot}`);
     example.skip("prints what it says");
   } else {
     example("prints what it says", async () => {
       const promised = promisedOutput(readFileSync(`examples/${name}`, "utf8"));
       assert.ok(promised !== undefined, `examples/${name} must end with a block "// Output:"`);
-      assert.fixture(await outputOf(`examples/${name}`, (await server()).url), promised!);
+      const env = name === IN_PYTHON ? await pythonEnv() : {};
+      const { url } = await server();
+      assert.fixture(await outputOf(`examples/${name}`, { ...env, NATS_URL: url }), promised!);
     });
   }
   example.run();
@@ -70,10 +87,13 @@ examples.after(async () => {
 });
 
 examples(`examples are short: at most ${MOST_LINES} lines`, () => {
-  const long = files.filter((name) =>
-    readFileSync(`examples/${name}`, "utf8").trimEnd().split("\n").length > MOST_LINES
-  );
+  const long = [...files, ...inPython].filter((name) => linesOf(name).length > MOST_LINES);
   assert.equal(long, []);
+});
+
+examples(`those in Python are not wide: at most ${MOST_COLUMNS} columns`, () => {
+  const wide = inPython.filter((name) => linesOf(name).some((line) => line.length > MOST_COLUMNS));
+  assert.equal(wide, []);
 });
 
 examples("examples/README.md says what each is", () => {
