@@ -11,7 +11,7 @@ import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type NatsServer, startNatsServer } from "../scripts/nats_server.ts";
-import { natsPyFolder, whyNoNatsPy } from "./nats_py.ts";
+import { findNatsPy } from "./nats_py.ts";
 
 const LIMIT_MS = 110_000;
 /** The program that needs Python. */
@@ -27,12 +27,6 @@ const runtime = "Deno" in globalThis ? ["run", "-A"] : ["--import", "tsx"];
 function promisedOutput(program: string): string | undefined {
   const block = /\n\/\/ Output:\n((?:\/\/ .*\n)+)$/.exec(program)?.[1];
   return block?.replaceAll(/^\/\/ /gm, "");
-}
-
-/** What its Python needs to find nats-py, and not to leave anything behind. */
-async function pythonEnv(): Promise<Record<string, string>> {
-  const folders = [await natsPyFolder(), process.env["PYTHONPATH"]].filter(Boolean);
-  return { PYTHONPATH: folders.join(delimiter), PYTHONDONTWRITEBYTECODE: "1" };
 }
 
 /** What the program prints, errors included; and how it ended, unless that was well. */
@@ -62,18 +56,24 @@ function linesOf(name: string): string[] {
 let started: Promise<NatsServer> | undefined;
 const server = () => started ??= startNatsServer({ syncInterval: "default", websocket: false });
 
+const natsPy = await findNatsPy();
+/** What Python needs to find it, and not to leave anything behind. */
+const pythonEnv: Record<string, string> = natsPy.is === "missing" ? {} : {
+  PYTHONPATH: [natsPy.folder, process.env["PYTHONPATH"]].filter(Boolean).join(delimiter),
+  PYTHONDONTWRITEBYTECODE: "1",
+};
+
 // A suite for each, because a suite has a time limit: the more examples there are, the longer they take.
 for (const name of files) {
   const example = suite(`examples/${name}`);
-  const whyNot = name === IN_PYTHON ? whyNoNatsPy() : undefined;
-  if (whyNot !== undefined) {
-    console.log(`    examples/${name} is skipped: ${whyNot}`);
+  if (name === IN_PYTHON && natsPy.is === "missing") {
+    console.log(`    examples/${name} is skipped: ${natsPy.why}`);
     example.skip("prints what it says");
   } else {
     example("prints what it says", async () => {
       const promised = promisedOutput(readFileSync(`examples/${name}`, "utf8"));
       assert.ok(promised !== undefined, `examples/${name} must end with a block "// Output:"`);
-      const env = name === IN_PYTHON ? await pythonEnv() : {};
+      const env = name === IN_PYTHON ? pythonEnv : {};
       const { url } = await server();
       assert.fixture(await outputOf(`examples/${name}`, { ...env, NATS_URL: url }), promised!);
     });

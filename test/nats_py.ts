@@ -14,39 +14,47 @@ const VERSION = "2.15.0";
 const LIMIT_MS = 90_000;
 
 const python = (...args: string[]) => spawnSync("python3", args).status === 0;
-const isInstalled = () => python("-c", "import nats.js.api");
 
-/** Why this machine cannot run it; undefined when it can. */
-export function whyNoNatsPy(): string | undefined {
-  if (!python("--version")) return "there is no python3 on this machine";
+/** Where Python finds it, or why this machine has none. */
+export type NatsPy =
+  /** The folder that Python must look into; undefined: into none but its own. */
+  | { readonly is: "found"; readonly folder: string | undefined }
+  | { readonly is: "missing"; readonly why: string };
+
+/** A machine without Python, or without a way to pip's packages, is no reason for a test to fail. */
+export async function findNatsPy(): Promise<NatsPy> {
+  if (!python("--version")) return missing("there is no python3 on this machine");
   if (!python("-c", "import sys; sys.exit(sys.version_info < (3, 11))")) {
-    return "python3 is older than 3.11 on this machine";
+    return missing("python3 is older than 3.11 on this machine");
   }
-  if (isInstalled() || python("-m", "pip", "--version")) return undefined;
-  return "there is neither nats-py nor pip on this machine";
+  if (python("-c", "import nats.js.api")) return { is: "found", folder: undefined };
+  if (!python("-m", "pip", "--version")) {
+    return missing("there is neither nats-py nor pip on this machine");
+  }
+  try {
+    return { is: "found", folder: await installed() };
+  } catch (error) {
+    return missing(`pip cannot install nats-py ${VERSION}: ${reasonOf(error)}`);
+  }
 }
 
-/**
- * @returns the folder that Python must look into; undefined: into none but its own.
- * @throws Error with what pip says, when it cannot install it
- */
-export async function natsPyFolder(): Promise<string | undefined> {
-  if (isInstalled()) return undefined;
+const missing = (why: string): NatsPy => ({ is: "missing", why });
+
+async function installed(): Promise<string> {
   const folder = join(cacheFolder(), `nats-py-${VERSION}`);
   if (existsSync(folder)) return folder;
   await mkdir(cacheFolder(), { recursive: true });
   // Staged and renamed: another process may be installing it, and must neither see nor spoil half of it.
   const staging = await mkdtemp(join(cacheFolder(), "staging-"));
   try {
-    const flags = ["--quiet", "--disable-pip-version-check", "--target", staging];
+    const patience = ["--retries", "1", "--timeout", "15"];
+    const flags = ["--quiet", "--disable-pip-version-check", ...patience, "--target", staging];
     const command = ["-m", "pip", "install", ...flags, `nats-py==${VERSION}`];
     await promisify(execFile)("python3", command, { timeout: LIMIT_MS });
     await rename(staging, folder).catch((error) => {
       if (!existsSync(folder)) throw error;
     });
     return folder;
-  } catch (error) {
-    throw new Error(`Cannot install nats-py ${VERSION} into ${folder}: ${reasonOf(error)}`);
   } finally {
     await rm(staging, { recursive: true, force: true });
   }

@@ -11,8 +11,8 @@ import {
 } from "./records.ts";
 import type { Fact } from "./fact.ts";
 
-/** Records of a definition that are read at once. */
-const READ_BATCH = 8;
+/** Records of a definition that are read at once. More would be held in buffers twice as large, for what is decoded as a whole. */
+const READ_BATCH = 2;
 
 /** A record as it is stored or told. */
 export interface Recorded {

@@ -72,7 +72,7 @@ const KEEP = 1_000;
 /** Where very many are parked they are looked after less often, so that all together cost no more than this allows. */
 const LOOK_EVERY_MS = 20;
 /** The same of those that must be read again for it. */
-const READ_EVERY_MS = 80;
+const READ_EVERY_MS = 100;
 /** What is looked after this seldom is so together with others of the same second: a turn for all of them costs less. */
 const TOGETHER_FROM_MS = 60_000;
 const TOGETHER_MS = 1_000;
