@@ -80,9 +80,10 @@ test("small results take the room of all that is kept with them", async () => {
   const limits = { tasks: [one, count], concurrency: 1, prefetch: 0, inputCache: 60_000 };
   await locally({}, limits, async ({ app, ports }) => {
     const wf = new Workflow("small");
-    // More than fit the message.
+    // More than fit a message where others take them too, as a third one does.
     const ones = Array.from({ length: 3_000 }, () => wf.call(one));
-    wf.call(count, ones, 1).after(wf.call(count, ones, 0));
+    const second = wf.call(count, ones, 1).after(wf.call(count, ones, 0));
+    wf.call(count, ones, 2).after(second);
     const reads = countReads(ports.facts);
     await (await app.submit(wf, { id: "small" })).ended();
     const readOnce = [...reads.values()].filter((times) => times === 1).length;
