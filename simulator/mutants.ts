@@ -172,6 +172,27 @@ export const MUTANTS: readonly Mutant[] = [
       "    await submitDefinition(ports, child, { ...definition, payload, parent }, trace);\n",
   },
   {
+    name: "a quiet run is put aside as it stands though something was heard since its log was read",
+    file: CONDUCTOR,
+    find: "    this.#isAsRead = false;\n",
+    replace: "",
+    tests: "processor/parked",
+  },
+  {
+    name: "a look at a quiet run does not ask whether its messages are in the queue",
+    file: "src/processor/standing.ts",
+    find: "if (queued.includes(false)) return false;",
+    replace: "void queued;",
+    tests: "processor/parked",
+  },
+  {
+    name: "what is recorded during a look at a quiet run goes unheard",
+    file: PROCESSOR,
+    find: "if (isStill && held.standing === standing)",
+    replace: "if (isStill)",
+    tests: "processor/parked",
+  },
+  {
     name: "lost ticks are not looked for",
     file: "src/processor/sweeper.ts",
     find: "        await ticks.ensure(workflow);\n",

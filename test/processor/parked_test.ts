@@ -2,6 +2,8 @@
 import { task, Workflow } from "nats-dyrygent";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { controlKey } from "../../src/core/keys.ts";
+import { writeControl } from "../../src/core/records.ts";
 import type { Ports } from "../../src/ports.ts";
 import { Processor } from "../../src/processor/processor.ts";
 import { deaf, overriding, VirtualEngine } from "../virtual_engine.ts";
@@ -86,6 +88,22 @@ test("what is recorded during such a look is gone on with at once", async () => 
   await engine.until("it is looked after", looking);
   await engine.pass(1_100);
   assert.is((await run.status()).state, "SUCCESS");
+});
+
+test("a run is not taken for one that stands still when what was heard came past what was not", async () => {
+  const engine = new VirtualEngine();
+  const { facts } = engine.ports;
+  await forgetful(deaf(engine.ports, ".ctl."));
+  const wf = new Workflow("half");
+  wf.call(add, 1, 2);
+  wf.call(add, 3, 4).set({ queue: "nobody" });
+  const run = await engine.submit(wf);
+  await engine.pass(100);
+  const cancel = writeControl({ id: "unheard", at: 0, control: { is: "cancel" } });
+  await facts.create(controlKey(run.id, 1), cancel);
+  await engine.worker([add]);
+  await engine.pass(120_000);
+  assert.is((await run.status()).state, "CANCELLED");
 });
 
 test("a message that gets lost is sent again, though nothing is at hand", async () => {
