@@ -79,8 +79,8 @@ export class Parked {
 
   async wake(): Promise<number[]> {
     const tookMs: number[] = [];
-    const now = performance.now();
-    const sleeping = [...this.#dueAt].filter(([, due]) => due - now > 2_000).slice(0, WAKES);
+    // Those that would sleep longest: others are to come back by themselves, and are watched for how late.
+    const sleeping = [...this.#dueAt].sort(([, a], [, b]) => b - a).slice(0, WAKES);
     for (const [workflow] of sleeping) {
       const came = new Promise<void>((resolve) => {
         this.#onTick = (which) => which === workflow && resolve();

@@ -1,7 +1,6 @@
 /** Where a bar is measured: one nats-server or three, and connections to them. It owns what it starts. */
 import { type NatsConnection, wsconnect } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
-import { WebSocket as NodeWebSocket } from "ws";
 import { findFreePorts, type NatsServer, startNatsServer } from "../scripts/nats_server.ts";
 
 export interface PlaceOptions {
@@ -71,8 +70,10 @@ export function connectTo(servers: string[]): Promise<NatsConnection> {
 }
 
 /** With the same socket on both runtimes: Node 20 has none of its own, and Deno's waits for delayed acks. */
-function connectWebSocket(servers: string): Promise<NatsConnection> {
-  return wsconnect({
+async function connectWebSocket(servers: string): Promise<NatsConnection> {
+  // Not with the others: processes whose memory is measured load this file too.
+  const { WebSocket: NodeWebSocket } = await import("ws");
+  return await wsconnect({
     servers,
     noAsyncTraces: true,
     wsFactory: async (url: string) => ({

@@ -1,7 +1,7 @@
 /** Very many workflows that wait, each for one slow task: what they cost, and how soon one of them is awake. */
 import { Dyrygent } from "nats-dyrygent";
 import type { Bar } from "../bar.ts";
-import { Member, type Usage } from "../member.ts";
+import { Member } from "../member.ts";
 import { Place } from "../place.ts";
 import { waiting } from "../shapes.ts";
 import { median } from "../statistics.ts";
@@ -36,18 +36,17 @@ export const parked: Bar = {
     const lateMs: number[] = [];
     const cpu: number[] = [];
     const wakeMs: number[] = [];
-    let now: Usage = before;
     for (let run = 0; run < runs; run++) {
-      const from = await processor.ask("usage");
       await processor.ask("parked");
+      const from = await processor.ask("cpuMs");
       const start = performance.now();
       await pass(LOOK_MS);
-      now = await processor.ask("usage");
-      cpu.push((now.cpuMs - from.cpuMs) / (performance.now() - start) * 100);
+      cpu.push((await processor.ask("cpuMs") - from) / (performance.now() - start) * 100);
       lateMs.push((await processor.ask("parked")).lateMs.p99);
       wakeMs.push(median(await processor.ask("wake")));
     }
-    const each = (now.heap - before.heap) / n / 1_000;
+    const { heap } = await processor.ask("usage");
+    const each = (heap - before.heap) / n / 1_000;
     return [
       { bench: "parked: processor", n, unit: "% of a core", values: cpu, bar: { atMost: 5 } },
       { bench: "parked: memory each", n, unit: "KB", values: [each], bar: { atMost: 3 } },

@@ -45,6 +45,11 @@ export const ALL_HEADS = "*.def.0";
 /** The terminal records of all workflows. */
 export const ALL_ENDS = "*.end.*";
 
+/** The workflow of a key, whatever its form. */
+export function workflowOf(key: string): string {
+  return key.slice(0, key.indexOf("."));
+}
+
 /** @returns undefined for a key of none of these forms. */
 export function parseKey(key: string): FactKey | undefined {
   const [workflow, kind, a, b, c, more] = key.split(".");

@@ -2,6 +2,7 @@
 import type { Msg } from "@nats-io/nats-core";
 import { AckPolicy, DeliverPolicy, type PurgeOpts, ReplayPolicy } from "@nats-io/jetstream";
 import { fromBase64 } from "../core/base64.ts";
+import { workflowOf } from "../core/keys.ts";
 import { type TraceContext, traceLines } from "../core/trace_context.ts";
 import type { Facts, Stored } from "../ports.ts";
 import { agreed } from "./agreement.ts";
@@ -130,7 +131,7 @@ export class NatsFacts implements Facts {
     let next = seq;
     const filters = ["*.r.>", "*.ctl.*", "*.end.*"];
     await this.#readThrough(filters, { bodies: false, from: seq }, () => {}, (stored) => {
-      workflows.add(stored.key.slice(0, stored.key.indexOf(".")));
+      workflows.add(workflowOf(stored.key));
       next = stored.seq + 1;
     });
     return { workflows, next };

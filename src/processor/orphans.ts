@@ -15,6 +15,7 @@ import {
   everythingOf,
   outcomesOf,
   parseKey,
+  workflowOf,
 } from "../core/keys.ts";
 import { blobIn, parseRecord } from "../core/records.ts";
 import type { Ports, View } from "../ports.ts";
@@ -73,10 +74,6 @@ async function removeView({ views, facts }: Ports, key: string): Promise<void> {
   if (view === undefined) return;
   if (await facts.read(definitionKey(key.split(".")[1]!)) !== undefined) return;
   await views.remove(key, view.revision);
-}
-
-function workflowOf(key: string): string {
-  return key.slice(0, key.indexOf("."));
 }
 
 function seqIn(place: View | undefined): number {

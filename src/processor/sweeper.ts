@@ -11,6 +11,7 @@ import {
   controlsOf,
   definitionKey,
   parseKey,
+  workflowOf,
 } from "../core/keys.ts";
 import { failureOf, parseRecord, readEndNote } from "../core/records.ts";
 import type { Cancel, Ports, Stored } from "../ports.ts";
@@ -108,8 +109,8 @@ export class Sweeper {
     const revived: string[] = [];
     const over: { workflow: string; end: Stored }[] = [];
     for (const head of heads) {
-      const workflow = parseKey(head)?.workflow;
-      if (workflow === undefined || !isId(workflow)) continue;
+      const workflow = workflowOf(head);
+      if (!isId(workflow)) continue;
       const end = ends.get(workflow);
       if (ticking.has(workflow)) {
         if (end !== undefined) await this.#replaceDeadTick(workflow, end);
