@@ -11,9 +11,6 @@ import {
 } from "./records.ts";
 import type { Fact } from "./fact.ts";
 
-/** Records of a definition that are read at once. More would be held in buffers twice as large, for what is decoded as a whole. */
-const READ_BATCH = 2;
-
 /** A record as it is stored or told. */
 export interface Recorded {
   readonly key: string;
@@ -93,17 +90,13 @@ export async function wholeDefinition(
 ): Promise<Definition> {
   const decoded = decodeHead(head);
   const records = [head];
+  // One at a time: each comes in buffers that take several times its size until they are collected.
   while (records.length <= decoded.chunks) {
-    const first = records.length;
-    const names = Array.from(
-      { length: Math.min(READ_BATCH, decoded.chunks + 1 - first) },
-      (_, i) => chunkName(decoded.digest, first + i),
-    );
-    const chunks = await Promise.all(names.map((name) => read(definitionKey(workflow, name))));
+    const chunk = await read(definitionKey(workflow, chunkName(decoded.digest, records.length)));
     // A copy: what is read is part of a buffer that can be twice as large, and would stay with it.
-    for (const chunk of chunks) records.push(chunk?.data.slice() ?? new Uint8Array());
-    // A head may claim any number: what is missing shows after a few.
-    if (chunks.includes(undefined)) break;
+    records.push(chunk?.data.slice() ?? new Uint8Array());
+    // A head may claim any number: what is missing shows at the first.
+    if (chunk === undefined) break;
   }
   return decodeDefinition(decoded, records);
 }
