@@ -70,7 +70,7 @@ const encoder = new TextEncoder();
 
 /** Questions to the server at once when making sure. */
 const ENSURE_BATCH = 256;
-/** Of a run that is looked after by how it stands: with more, reading its log costs no more. */
+/** Tasks that a run may wait for to be looked after by how it stands: with more, reading its log costs no more. */
 const MOST_WAITING = 4;
 const VIEW_EVERY_MS = 1_000;
 const YOUNG_MS = 500;
@@ -229,7 +229,7 @@ export class Conductor {
       this.#scheduler.children().next().done === true;
   }
 
-  /** As what it stands while it waits for a few tasks and for nothing else; undefined: more must be looked after. */
+  /** How it stands, while it waits for a few tasks and for nothing else; undefined: that would not tell enough of it. */
   get standing(): Standing | undefined {
     if (!this.isQuiet || !this.#isAsRead || this.#isTakingOver || this.#scheduler.paused) {
       return undefined;
@@ -239,7 +239,7 @@ export class Conductor {
     if (this.#scheduler.children().next().done !== true) return undefined;
     const waiting: Waiting[] = [];
     for (const { node, attempt, lane, expiresAt } of this.#inFlight.confirmedBy(Infinity)) {
-      // One that a worker may have to be given up for.
+      // Such an attempt may have to be given up, whatever stands in the queue and the log.
       if (expiresAt !== undefined || timeoutOf(this.definition, node) !== undefined) {
         return undefined;
       }

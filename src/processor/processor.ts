@@ -71,7 +71,7 @@ const DORMANT_FROM_MS = 60_000;
 const KEEP = 1_000;
 /** Where very many are parked they are looked after less often, so that all together cost no more than this allows. */
 const LOOK_EVERY_MS = 20;
-/** The same of those that must be read again for it. */
+/** The same of those of which nothing is at hand: some must be read anew for it. */
 const READ_EVERY_MS = 100;
 /** What is looked after this seldom is so together with others of the same second: a turn for all of them costs less. */
 const TOGETHER_FROM_MS = 60_000;
@@ -636,7 +636,7 @@ export class Processor {
     return kept * LOOK_EVERY_MS + (this.#held.size - kept) * READ_EVERY_MS;
   }
 
-  /** What is known of it is forgotten, and read again when something is heard of it or its tick comes. */
+  /** All but how it stands is forgotten, and read again when something is heard of it or it stands no longer so. */
   #letGo(held: Held): void {
     this.#parked.delete(held);
     const { conductor } = held;

@@ -26,9 +26,9 @@ export class Results {
     return this.#data.get(node);
   }
 
-  /** Whether more than one dependent has yet to be sent. */
+  /** Whether more than one dependent has yet to be sent, of a result at hand. */
   isShared(node: number): boolean {
-    return this.#needed.get(node)! > 1;
+    return (this.#needed.get(node) ?? 0) > 1;
   }
 
   /** One dependent fewer needs the results of `node`'s upstreams. */

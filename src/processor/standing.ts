@@ -1,6 +1,6 @@
 /**
- * How a run stood when it was let go, of which a processor keeps nothing else at hand: with it, two or three small questions
- * tell that it stands so still, where reading it anew takes ten. Only of runs that wait for a few tasks and for nothing else.
+ * How a run stood when it was let go, of which a processor keeps nothing else at hand: with it, a few small questions tell that
+ * it stands so still, where reading it anew takes ten. Only of runs that wait for a few tasks and for nothing else.
  */
 import { everythingOf } from "../core/keys.ts";
 import type { Ports, TaskAddress } from "../ports.ts";

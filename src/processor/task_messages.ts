@@ -15,7 +15,7 @@ import { LARGEST_RESULT, Results } from "./results.ts";
 
 /** Messages carry at most so many bytes of inputs; the worker reads the rest. */
 const LARGEST_INLINE = 524_288;
-/** And of those that other nodes take too: as often as they are taken, they are written. */
+/** And of those that other nodes have yet to take too: a large list would be written with each of them. */
 const LARGEST_SHARED = 16_384;
 /** What a message spends on an input besides its value: the node's number and punctuation. */
 const INLINE_OVERHEAD = 12;
@@ -99,7 +99,7 @@ export class TaskMessages {
       // A skipped node has no record that a worker could read: its result is null, and always comes along.
       const isSkipped = scheduler.stateOf(upstream) !== "SUCCESS";
       const data = isSkipped ? NULL : this.#results.get(upstream);
-      const isShared = isSkipped || this.#results.isShared(upstream);
+      const isShared = this.#results.isShared(upstream);
       if (data !== undefined && (room.take(data.length + INLINE_OVERHEAD, isShared) || isSkipped)) {
         inline.push({ node: upstream, data });
       } else {

@@ -1,4 +1,4 @@
-/** How much of a node's inputs its message carries: what nobody else takes goes along, what many take is written once. */
+/** How much of a node's inputs its message carries: nearly all of what nobody else takes, little of what many do. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { group } from "../../src/core/canvas.ts";

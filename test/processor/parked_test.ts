@@ -190,7 +190,7 @@ async function looksAt(keep: number): Promise<number> {
 }
 
 test("the ticks of very many come back less often", async () => {
-  // Some fifty a second, instead of two thousand; a dozen of those that must be read again.
+  // Some fifty a second, instead of two thousand; ten of those of which nothing is kept.
   const [kept, read] = [await looksAt(1_000), await looksAt(0)];
   assert.ok(kept > 500 && kept < 1_500, `${kept} looks in twenty seconds`);
   assert.ok(read > 125 && read < 375, `${read} looks in twenty seconds, nothing kept`);
