@@ -11,6 +11,7 @@ import {
   definitionKey,
   expansionKey,
   outcomeKey,
+  outcomesOf,
   parseKey,
 } from "../core/keys.ts";
 import type { LanePolicy } from "../core/lanes.ts";
@@ -74,6 +75,10 @@ const ENSURE_BATCH = 256;
 const MOST_WAITING = 4;
 const VIEW_EVERY_MS = 1_000;
 const YOUNG_MS = 500;
+/** Until every server knows of a subscription. */
+const SPREAD_MS = 50;
+/** So many facts that were not heard are taken in one by one. */
+const MOST_MISSED = 16;
 
 export class Conductor {
   readonly workflow: string;
@@ -99,6 +104,8 @@ export class Conductor {
   #controls = 0;
   /** Until it is known what another conductor has sent already, nothing is sent. */
   #isTakingOver = true;
+  /** The place in the log up to which it was read. */
+  #readTo = 0;
   /** The fact that was learned last. */
   #latest: string | undefined;
   /** Nothing was heard since the log was read: what it says is all there is. */
@@ -155,9 +162,8 @@ export class Conductor {
     await this.#takeOver(isUntouched ? untouched() : undefined);
     // Not left to this one's next look: its tick may go to another processor each time.
     await this.#ensureChildren();
-    // A subscription made this moment may not be known to every server yet.
     if (this.#ports.hints.spreads) {
-      this.#ports.clock.after(50, () => void this.ensure(0).catch(this.#events.onTrouble));
+      this.#ports.clock.after(SPREAD_MS, () => void this.#catchUp().catch(this.#events.onTrouble));
     }
   }
 
@@ -294,6 +300,32 @@ export class Conductor {
     const { finished } = this.#scheduler;
     if (finished !== undefined && !this.#closed) await this.#finish(finished);
     return { changed };
+  }
+
+  /**
+   * A subscription that was made a moment ago was not known to every server at once. What was recorded until it was is one
+   * piece of the log: from where that was read to, up to the first fact that was heard.
+   */
+  async #catchUp(): Promise<void> {
+    const { facts } = this.#ports;
+    if (this.#heard !== undefined || this.#closed) return;
+    const control = await facts.read(controlKey(this.workflow, this.#controls + 1));
+    if (control !== undefined) return await this.#refresh();
+    let seq = this.#readTo;
+    for (let missed = 0; missed < MOST_MISSED; missed++) {
+      const stored = await facts.next(outcomesOf(this.workflow), seq + 1);
+      if (stored === undefined || this.#closed || this.#knows(stored.key)) return;
+      this.#onHint(stored);
+      seq = stored.seq;
+    }
+    await this.ensure(0);
+  }
+
+  #knows(key: string): boolean {
+    const parsed = parseKey(key);
+    if (parsed?.is !== "outcome") return false;
+    const { node, attempt } = parsed;
+    return this.#scheduler.attemptOf(node) >= attempt && !this.#isOpen(node, attempt);
   }
 
   /**
@@ -655,7 +687,8 @@ export class Conductor {
     const { finished } = scheduler;
     this.#replayed = replayed;
     this.#controls = loaded.controls;
-    this.#latest = loaded.latest;
+    this.#latest = loaded.latest?.key;
+    this.#readTo = loaded.latest?.seq ?? 0;
     this.instruments?.recall(loaded.traces);
     this.#ready.clear();
     this.#inFlight.keep((node, attempt) => this.#isOpen(node, attempt));

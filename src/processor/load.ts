@@ -91,8 +91,8 @@ export interface LoadedFacts {
   /** The number of the last control fact: the next one is looked for after it. */
   readonly controls: number;
   readonly outcomes: number;
-  /** The key of the last of them. */
-  readonly latest: string | undefined;
+  /** The last of them. */
+  readonly latest: Pick<Stored, "key" | "seq"> | undefined;
   /** Of the latest record of each node, as far as their writers said so. */
   readonly traces: Map<number, TraceContext>;
 }
@@ -129,7 +129,7 @@ export async function loadFacts(facts: Facts, workflow: string): Promise<LoadedF
     facts: all.flatMap((stored) => reader.take(stored) ?? []),
     controls: lastNumber(workflow, controls),
     outcomes: outcomes.length,
-    latest: all.at(-1)?.key,
+    latest: all.at(-1),
     traces: tracesIn(all),
   };
 }
