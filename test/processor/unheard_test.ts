@@ -62,6 +62,40 @@ for (const [control, state] of unheard) {
   });
 }
 
+test("in a cluster, what is recorded before the subscription is known everywhere is soon taken in, all the same", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  let lost = 0;
+  const onFact: Ports["hints"]["onFact"] = (filter, call) =>
+    ports.hints.onFact(filter, (hint) => lost < 3 ? void lost++ : call(hint));
+  const questions: string[] = [];
+  const has: Ports["tasks"]["has"] = (address, most) => {
+    questions.push(`queue ${address.node}`);
+    return ports.tasks.has(address, most);
+  };
+  const read: Facts["read"] = (key) => {
+    if (key.includes(".r.")) questions.push(key);
+    return ports.facts.read(key);
+  };
+  await engine.worker([task("meanwhile", () => 1)]);
+  await engine.processor({
+    ...ports,
+    hints: overriding(ports.hints, { onFact, spreads: true }),
+    tasks: overriding(ports.tasks, { has }),
+    facts: overriding(ports.facts, { read }),
+  });
+  const wf = new Workflow("wide");
+  const first = Array.from({ length: 5 }, () => wf.call(task("meanwhile", () => 1)));
+  for (let i = 0; i < 100; i++) wf.call(task("slow", () => 1)).set({ queue: "nobody" });
+  const next = wf.call(task("meanwhile", () => 1)).after(first.slice(0, 2));
+  const begun = engine.clock.monotonic();
+  const run = await engine.submit(wf);
+  await engine.until("the next one has run", run.result(next));
+  assert.is(lost, 3);
+  assert.ok(engine.clock.monotonic() - begun < 100, "no tick was needed");
+  assert.equal(questions, [], "what is in flight is not asked for, one by one");
+});
+
 test("an end says that it did not know a cancel that slipped in before it", async () => {
   const engine = new VirtualEngine();
   const { ports } = engine;
