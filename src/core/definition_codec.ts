@@ -195,20 +195,19 @@ class Part {
 
   #measure(node: number) {
     const { graph, names, policies, policyOf, signatures } = this.#definition;
-    const [after, ...others] = EDGE_KINDS.map((_, kind) =>
-      foldRuns(upstreams(graph.up, node, kind, graph.main))
-    );
-    const other = others.flatMap((runs, i) =>
-      runs.length === 0 ? [] : `"${OTHER_KINDS[i]}":${JSON.stringify(runs)}`
-    ).join(",");
-    const afterText = JSON.stringify(after);
+    const edges = upstreams(graph.up, node, graph.main);
+    const after = JSON.stringify(foldRuns(edges[0] ?? []));
+    const other = OTHER_KINDS.flatMap((kind, i) => {
+      const nodes = edges[i + 1];
+      return nodes === undefined ? [] : `"${kind}":${JSON.stringify(foldRuns(nodes))}`;
+    }).join(",");
     const policy = policyOf[node]!;
     const policyText = this.#policies.has(policy) ? undefined : JSON.stringify(policies[policy]);
     const signature = signatures.text(node);
     const name = names.get(node);
-    const bytes = afterText.length + other.length + (name?.length ?? 0) +
+    const bytes = after.length + other.length + (name?.length ?? 0) +
       utf8Length(policyText ?? "") + utf8Length(signature) + 40;
-    return { after: afterText, other, name, policyText, signature, bytes };
+    return { after, other, name, policyText, signature, bytes };
   }
 
   text(): string {
@@ -222,10 +221,11 @@ class Part {
   }
 }
 
-function upstreams(up: Adjacency, node: number, kind: number, main: number): number[] {
-  const found: number[] = [];
+/** By kind of edge; undefined where there are none. */
+function upstreams(up: Adjacency, node: number, main: number): (number[] | undefined)[] {
+  const found: (number[] | undefined)[] = [];
   for (let e = up.offsets[node]!; e < up.offsets[node + 1]!; e++) {
-    if (up.kinds[e] === kind) found.push(up.nodes[e] === main ? MAIN : up.nodes[e]!);
+    (found[up.kinds[e]!] ??= []).push(up.nodes[e] === main ? MAIN : up.nodes[e]!);
   }
   return found;
 }
