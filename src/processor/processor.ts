@@ -308,9 +308,14 @@ export class Processor {
     this.#held.set(tick.workflow, held);
     this.#activate(held);
     this.#report?.conducted.add(tick.workflow);
-    // Whoever conducted it before is told: two conductors do no harm, but twice the work.
-    this.#ports.hints.tell(`held.${tick.workflow}`, encoder.encode(this.id));
-    void this.#load(held, { fresh: tick.deliveries === 1, isNews: true });
+    const fresh = tick.deliveries === 1;
+    if (!fresh) this.#tellHeld(tick.workflow);
+    void this.#load(held, { fresh, isNews: true });
+  }
+
+  /** Whoever conducted it before is told: two conductors do no harm, but twice the work. */
+  #tellHeld(workflow: string): void {
+    this.#ports.hints.tell(`held.${workflow}`, encoder.encode(this.id));
   }
 
   /** The safety net, a wake, or a tick that was redelivered although it is held. */
@@ -391,7 +396,7 @@ export class Processor {
   }
 
   /**
-   * @param fresh nobody has conducted it yet.
+   * @param fresh nobody has conducted it yet, unless something is recorded about it.
    * @param isNews it is more than a look at one that is quiet: there may be millions of those, of which nobody is told.
    */
   async #load(held: Held, { fresh, isNews }: { fresh: boolean; isNews: boolean }): Promise<void> {
@@ -404,6 +409,7 @@ export class Processor {
         ? await loadNew(facts, workflow)
         : { loaded: await loadDefinition(facts, workflow), isUntouched: false };
       if (this.#held.get(workflow) !== held) return ear.close();
+      if (fresh && !isUntouched) this.#tellHeld(workflow);
       if (loaded.is !== "definition") {
         ear.close();
         return await this.#settleUnconductable(held, loaded);
