@@ -5,6 +5,7 @@
  * What is answered to a message, or takes it away, waits until all is handed out that can be: else it would be chance
  * whether it was out. On a real server that is when all has come that came in memory; what comes besides is noted later.
  */
+import { NotFoundError } from "../src/core/errors.ts";
 import type { TraceContext } from "../src/core/trace_context.ts";
 import type {
   Cancel,
@@ -197,6 +198,14 @@ class Player {
     switch (step.do) {
       case "create": {
         const answer = await ask(facts.create(step.key, this.#text(), step.note, this.#trace()));
+        if (answer === "created") this.#facts.delete(step.key);
+        return answer;
+      }
+      case "create if": {
+        const seq = step.known === undefined ? 0 : this.#facts.get(step.known)?.seq ?? 0;
+        const condition = { filter: step.filter, seq };
+        const answer = await ask(facts.createIf(step.key, this.#text(), condition, "5"))
+          .catch((error) => error instanceof NotFoundError ? "gone" : Promise.reject(error));
         if (answer === "created") this.#facts.delete(step.key);
         return answer;
       }

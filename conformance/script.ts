@@ -16,6 +16,14 @@ type Answer = { readonly message: string; readonly which: Which };
 
 export type Step =
   | { readonly do: "create"; readonly by: By; readonly key: string; readonly note?: string }
+  /** `known`: the fact that is taken for the latest that matches `filter`; absent: there is none. */
+  | {
+    readonly do: "create if";
+    readonly by: By;
+    readonly key: string;
+    readonly filter: string;
+    readonly known?: string;
+  }
   | { readonly do: "read" | "readRecorded"; readonly by: By; readonly key: string }
   | {
     readonly do: "next";
@@ -203,6 +211,11 @@ class Writer {
     };
     if (pick < 45) {
       return { do: "create", by, key, ...(this.#rolls.often(40) ? { note: `ok ${pick} 7` } : {}) };
+    }
+    if (pick < 51) {
+      const workflow = this.#rolls.pick(WORKFLOWS);
+      const known = this.#rolls.often(60) ? { known: `${workflow}.ctl.1` } : {};
+      return { do: "create if", by, key, filter: `${workflow}.ctl.*`, ...known };
     }
     if (pick < 57) return { do: this.#rolls.often(50) ? "read" : "readRecorded", by, key };
     if (pick < 70) {

@@ -80,10 +80,13 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "    this.#events.onEnd(state);\n    const first = await recordEnd(\n",
   },
   {
-    name: "an end is recorded without a look for control facts that were not heard",
+    name: "an end is recorded whatever control facts were not heard",
     file: CONDUCTOR,
-    find: "    if (await this.#hasNews()) {\n",
-    replace: "    if (round === 0 && await this.#hasNews()) {\n",
+    find:
+      "    const decided = { state, controls: this.#controls, controlledTo: this.#controlledTo };\n",
+    replace:
+      "    const controlledTo = (await this.#ports.facts.last(`${this.workflow}.ctl.*`))?.seq ?? 0;\n" +
+      "    const decided = { state, controls: this.#controls, controlledTo };\n",
     tests: "processor/unheard",
   },
   {

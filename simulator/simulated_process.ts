@@ -305,6 +305,11 @@ export class SimulatedProcess {
     return {
       create: (key, data, note, trace) =>
         this.#ask(`create ${key}`, () => facts.create(key, data, note, trace)),
+      createIf: (key, data, condition, note) =>
+        this.#ask(
+          `create ${key} after ${condition.seq} of ${condition.filter}`,
+          () => facts.createIf(key, data, condition, note),
+        ),
       read: (key) => this.#ask(`read ${key}`, () => facts.read(key)),
       readRecorded: (key) => this.#ask(`read ${key}`, () => facts.readRecorded(key)),
       next: (filter, seq) =>

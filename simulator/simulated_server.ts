@@ -123,10 +123,12 @@ export class SimulatedServer {
   readonly facts: Ports["facts"] = {
     create: async (key, data, note, trace) => {
       const written = await this.#memory.facts.create(key, data, note, trace);
-      if (written === "created") {
-        this.#recorded.push(key);
-        this.#onDone({ is: "recorded", stored: (await this.#memory.facts.read(key))! });
-      }
+      if (written === "created") await this.#onRecorded(key);
+      return written;
+    },
+    createIf: async (key, data, condition, note) => {
+      const written = await this.#memory.facts.createIf(key, data, condition, note);
+      if (written === "created") await this.#onRecorded(key);
       return written;
     },
     read: (key) => this.#memory.facts.read(key),
@@ -141,6 +143,11 @@ export class SimulatedServer {
       await this.#memory.facts.purge(filter, before);
     },
   };
+
+  async #onRecorded(key: string): Promise<void> {
+    this.#recorded.push(key);
+    this.#onDone({ is: "recorded", stored: (await this.#memory.facts.read(key))! });
+  }
 
   async queue(address: TaskAddress, data: Uint8Array, most?: number, trace?: TraceContext) {
     // Before it is there: it may be handed out at once.

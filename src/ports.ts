@@ -3,6 +3,7 @@
  * and client know nothing else of either. Every write is conditional and safe to repeat; failures to reach the server
  * are `UnavailableError`s.
  */
+import type { LogCondition } from "./core/log_condition.ts";
 import type { Codec } from "./core/sealing.ts";
 import type { ServerFacts } from "./core/server_health.ts";
 import type { TraceContext } from "./core/trace_context.ts";
@@ -53,6 +54,16 @@ export interface Facts {
     /** Kept with it, and no part of what is compared. */
     trace?: TraceContext,
   ): Promise<"created" | "exists">;
+  /**
+   * The same, if the condition holds; "behind": it does not.
+   * @throws {NotFoundError} when what it says is not recorded any more
+   */
+  createIf(
+    key: string,
+    data: Uint8Array,
+    condition: LogCondition,
+    note?: string,
+  ): Promise<"created" | "exists" | "behind">;
   /** The current truth, never a stale copy. */
   read(key: string): Promise<Stored | undefined>;
   /** A fact known to be recorded: a copy will do. */

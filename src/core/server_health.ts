@@ -142,6 +142,11 @@ export function isSupported(version: string): boolean {
   return compareVersions(numbersOf(version), OLDEST_SERVER) >= 0;
 }
 
+/** Whether a server of this version can make a write depend on the last message of other subjects. */
+export function hasSubjectConditions(version: string): boolean {
+  return compareVersions(numbersOf(version), [2, 12]) >= 0;
+}
+
 function versionFindings(version: string): DoctorFinding[] {
   const numbers = numbersOf(version);
   if (!isSupported(version)) {

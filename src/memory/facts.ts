@@ -1,4 +1,5 @@
 /** The log of facts in memory. Tells listeners of each fact, once it is written. */
+import { isBehind, type LogCondition } from "../core/log_condition.ts";
 import type { TraceContext } from "../core/trace_context.ts";
 import type { Clock, Facts, Stored } from "../ports.ts";
 import { filterOf } from "./filter.ts";
@@ -35,6 +36,17 @@ export class MemoryFacts implements Facts {
     return Promise.resolve("created");
   }
 
+  async createIf(
+    key: string,
+    data: Uint8Array,
+    condition: LogCondition,
+    note?: string,
+  ): Promise<"created" | "exists" | "behind"> {
+    if (this.#log.has(key)) return "exists";
+    if (isBehind(condition, this.#lastOf(condition.filter)?.seq ?? 0)) return "behind";
+    return await this.create(key, data, note);
+  }
+
   read(key: string): Promise<Stored | undefined> {
     return Promise.resolve(this.#log.get(key));
   }
@@ -52,10 +64,14 @@ export class MemoryFacts implements Facts {
   }
 
   last(filter: string): Promise<Stored | undefined> {
+    return Promise.resolve(this.#lastOf(filter));
+  }
+
+  #lastOf(filter: string): Stored | undefined {
     const matches = filterOf(filter);
     let last: Stored | undefined;
     for (const stored of this.#log.values()) if (matches(stored.key)) last = stored;
-    return Promise.resolve(last);
+    return last;
   }
 
   scan(filter: string, { bodies = false }: { bodies?: boolean } = {}): Promise<Stored[]> {

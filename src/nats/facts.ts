@@ -3,13 +3,15 @@ import type { Msg } from "@nats-io/nats-core";
 import { AckPolicy, DeliverPolicy, type PurgeOpts, ReplayPolicy } from "@nats-io/jetstream";
 import { fromBase64 } from "../core/base64.ts";
 import { workflowOf } from "../core/keys.ts";
+import { isBehind, type LogCondition } from "../core/log_condition.ts";
+import { hasSubjectConditions } from "../core/server_health.ts";
 import { type TraceContext, traceLines } from "../core/trace_context.ts";
 import type { Facts, Stored } from "../ports.ts";
 import { agreed } from "./agreement.ts";
 import { CODE, translate } from "./errors.ts";
 import { parseAckAddress, PullIntake } from "./intake.ts";
 import { notedIn, notedOf, noteLine } from "./note.ts";
-import { ifFree } from "./requests.ts";
+import { ifFree, ifLast } from "./requests.ts";
 import { isClustered, type Link } from "./link.ts";
 
 /** What the leader says when it is asked for a message. */
@@ -54,6 +56,26 @@ export class NatsFacts implements Facts {
         write: async () => await write() === "created" ? "created" : undefined,
       })
     );
+  }
+
+  async createIf(
+    key: string,
+    data: Uint8Array,
+    condition: LogCondition,
+    note?: string,
+  ): Promise<"created" | "exists" | "behind"> {
+    const { nc, requests, names } = this.#link;
+    const { filter, seq } = condition;
+    if (hasSubjectConditions(nc.info?.version ?? "")) {
+      const more = note === undefined ? "" : noteLine(note);
+      const headers = ifLast(seq, names.factPrefix + filter, more);
+      const subject = names.factPrefix + key;
+      const answer = await requests.publishOnce("record a fact", subject, data, headers);
+      if (answer === "created") return answer;
+    }
+    if (await this.read(key) !== undefined) return "exists";
+    if (isBehind(condition, (await this.last(filter))?.seq ?? 0)) return "behind";
+    return await this.create(key, data, note);
   }
 
   read(key: string): Promise<Stored | undefined> {

@@ -295,19 +295,19 @@ function asCreated(msg: Msg, what: string): Verdict {
   if (isPlainSuccess(msg)) return CREATED;
   const reply = msg.json<PublishReply>();
   if (reply.error === undefined) return CREATED;
-  const code = reply.error.err_code;
-  return code === CODE.wrongLastSequence || code === CODE.wrongLastSequenceConstant
-    ? EXISTS
-    : again(what, reply);
+  return isRefused(reply.error) ? EXISTS : again(what, reply);
 }
 
 function asAppended(msg: Msg, what: string): Verdict {
   const reply = msg.json<PublishReply>();
   if (reply.error === undefined) return { is: "done", value: reply.seq };
-  const code = reply.error.err_code;
-  return code === CODE.wrongLastSequence || code === CODE.wrongLastSequenceConstant
-    ? { is: "done", value: undefined }
-    : again(what, reply);
+  return isRefused(reply.error) ? { is: "done", value: undefined } : again(what, reply);
+}
+
+/** Because of what stands there: trying again would not help. A full stream has the same code as a full subject. */
+function isRefused({ err_code, description = "" }: NonNullable<PublishReply["error"]>): boolean {
+  return err_code === CODE.wrongLastSequence || err_code === CODE.wrongLastSequenceConstant ||
+    (err_code === CODE.storeFull && description.includes("per subject"));
 }
 
 function asWritten(msg: Msg, what: string): Verdict {
@@ -349,6 +349,11 @@ function expecting(seq: number, more = ""): Uint8Array {
 /** The same, on its subject being free. */
 export function ifFree(more = ""): Uint8Array {
   return expecting(0, more);
+}
+
+/** The same, on another subject, which may have wildcards. Older servers (see `hasSubjectConditions`) would ask their own. */
+export function ifLast(seq: number, subject: string, more = ""): Uint8Array {
+  return expecting(seq, `Nats-Expected-Last-Subject-Sequence-Subject: ${subject}\r\n${more}`);
 }
 
 const ONLY_IF_FREE = ifFree();

@@ -102,6 +102,8 @@ export class Conductor {
   #replayed: Replayed;
   /** How many control facts were read. */
   #controls = 0;
+  /** The place in the log of the last of them. */
+  #controlledTo = 0;
   /** Until it is known what another conductor has sent already, nothing is sent. */
   #isTakingOver = true;
   /** The place in the log up to which it was read. */
@@ -687,6 +689,7 @@ export class Conductor {
     const { finished } = scheduler;
     this.#replayed = replayed;
     this.#controls = loaded.controls;
+    this.#controlledTo = loaded.controlledTo;
     this.#latest = loaded.latest?.key;
     this.#readTo = loaded.latest?.seq ?? 0;
     this.instruments?.recall(loaded.traces);
@@ -759,19 +762,12 @@ export class Conductor {
     const { round } = this.#scheduler;
     if (this.#finishing === round) return;
     this.#finishing = round;
-    if (await this.#hasNews()) {
+    const first = await this.#recordEnd(state);
+    if (first === "behind") {
       // The run may not have ended, or not like this: it is decided anew, from the log.
       this.#finishing = 0;
       return await this.#refresh();
     }
-    if (this.#closed) return;
-    const first = await recordEnd(
-      this.#ports,
-      this.workflow,
-      this.definition,
-      this.#scheduler,
-      { state, controls: this.#controls },
-    );
     this.#feed?.ended(first, round);
     await this.#tellParent(first);
     if (this.#closed) return;
@@ -782,11 +778,17 @@ export class Conductor {
     this.#events.onEnd(first.state);
   }
 
-  /** Whether a control fact stands in the log that was not taken into account, or one is being taken in. */
-  async #hasNews(): Promise<boolean> {
-    const known = this.#controls;
-    const unheard = await this.#ports.facts.read(controlKey(this.workflow, known + 1));
-    return unheard !== undefined || known !== this.#controls || this.#heard !== undefined;
+  /** @returns "behind" when a control fact is not taken into account yet, whether it was heard or not. */
+  async #recordEnd(state: FinalState): Promise<EndRecord | "behind"> {
+    if (this.#heard !== undefined) return "behind";
+    const decided = { state, controls: this.#controls, controlledTo: this.#controlledTo };
+    return await recordEnd(
+      this.#ports,
+      this.workflow,
+      this.definition,
+      this.#scheduler,
+      decided,
+    );
   }
 
   async #tellParent(end: EndRecord): Promise<void> {

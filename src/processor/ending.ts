@@ -1,7 +1,7 @@
 /** How a round ends: its terminal record, and what is said of it. The first record of a round stands, whoever wrote it. */
 import { type Definition, labelOf } from "../core/definition.ts";
 import type { FinalState } from "../core/fact.ts";
-import { endKey } from "../core/keys.ts";
+import { controlsOf, endKey } from "../core/keys.ts";
 import { LIMITS } from "../core/limits.ts";
 import { type EndRecord, type Keeping, readEnd, writeEnd, writeEndNote } from "../core/records.ts";
 import type { Scheduler } from "../core/scheduler.ts";
@@ -11,19 +11,24 @@ export interface Decided {
   readonly state: FinalState;
   /** So many control facts were taken into account. */
   readonly controls: number;
+  /** The place in the log of the last of them; 0: there was none. */
+  readonly controlledTo: number;
 }
 
-/** @returns the record that counts, once it is durable. */
+/** @returns the record that counts, once it is durable; "behind": a control fact came before it. */
 export async function recordEnd(
   { facts, clock }: Pick<Ports, "facts" | "clock">,
   workflow: string,
   definition: Definition,
   scheduler: Scheduler,
   decided: Decided,
-): Promise<EndRecord> {
+): Promise<EndRecord | "behind"> {
   const key = endKey(workflow, scheduler.round);
   const end = endOf(scheduler, decided, clock.now());
-  if (await facts.create(key, writeEnd(end), noteOf(definition)) === "created") return end;
+  const known = { filter: controlsOf(workflow), seq: decided.controlledTo };
+  const written = await facts.createIf(key, writeEnd(end), known, noteOf(definition));
+  if (written === "behind") return written;
+  if (written === "created") return end;
   const first = await facts.read(key);
   return (first === undefined ? undefined : readEnd(first.data)) ?? end;
 }

@@ -90,6 +90,8 @@ export interface LoadedFacts {
   readonly facts: readonly Fact[];
   /** The number of the last control fact: the next one is looked for after it. */
   readonly controls: number;
+  /** The place in the log of the last of them; 0: there is none. */
+  readonly controlledTo: number;
   readonly outcomes: number;
   /** The last of them. */
   readonly latest: Pick<Stored, "key" | "seq"> | undefined;
@@ -101,6 +103,7 @@ export interface LoadedFacts {
 export const untouched = (): LoadedFacts => ({
   facts: [],
   controls: 0,
+  controlledTo: 0,
   outcomes: 0,
   latest: undefined,
   traces: new Map(),
@@ -128,6 +131,7 @@ export async function loadFacts(facts: Facts, workflow: string): Promise<LoadedF
   return {
     facts: all.flatMap((stored) => reader.take(stored) ?? []),
     controls: lastNumber(workflow, controls),
+    controlledTo: controls.at(-1)?.seq ?? 0,
     outcomes: outcomes.length,
     latest: all.at(-1),
     traces: tracesIn(all),
