@@ -23,6 +23,7 @@ import { tellUnreadEnd } from "./feed.ts";
 import { Hooks, type ProcessorEvents } from "./hooks.ts";
 import { loadDefinition, type LoadedDefinition, loadNew } from "./load.ts";
 import { type CheckedOptions, checkOptions, type ProcessorOptions } from "./options.ts";
+import { LOOK_EVERY_MS, nextLook } from "./quiet.ts";
 import { Recurrences } from "./recurring.ts";
 import { type Standing, standsStill } from "./standing.ts";
 import { Sweeper, type Swept } from "./sweeper.ts";
@@ -69,13 +70,6 @@ const TROUBLE_DELAY_MS = 1_000;
 const DORMANT_FROM_MS = 60_000;
 /** Some ten megabytes, of small ones. */
 const KEEP = 1_000;
-/** Where very many are parked they are looked after less often, so that all together cost no more than this allows. */
-const LOOK_EVERY_MS = 20;
-/** The same of those of which nothing is at hand: some must be read anew for it. */
-const READ_EVERY_MS = 100;
-/** What is looked after this seldom is so together with others of the same second: a turn for all of them costs less. */
-const TOGETHER_FROM_MS = 60_000;
-const TOGETHER_MS = 1_000;
 /** A tick is never away longer, unless the longest idle delay says so. */
 const LONGEST_SLEEP_MS = 3_600_000;
 /** How long a processor that stops tries to show how its workflows stand. */
@@ -623,23 +617,15 @@ export class Processor {
   #rest(held: Held, dueAt: number): void {
     const { clock, random } = this.#ports;
     const now = clock.monotonic();
-    // Spread: workflows that became quiet together must not all come back together.
-    const idleMs = Math.max(held.idleMs, this.#roundMs) * (0.8 + 0.4 * random.chance());
-    const until = togetherAt(now + idleMs, idleMs);
-    const delayMs = Math.max(
-      1,
-      Math.min(this.#state === "once" ? this.#options.activeMs : until - now, dueAt - clock.now()),
-    );
+    const quiet = { idleMs: held.idleMs, held: this.#held.size, keep: this.#keep };
+    const idleMs = this.#state === "once"
+      ? this.#options.activeMs
+      : nextLook(now, quiet, random.chance()) - now;
+    const delayMs = Math.max(1, Math.min(idleMs, dueAt - clock.now()));
     held.tick.giveBack(delayMs);
     held.parkedUntil = now + delayMs;
     this.#active.delete(held);
     this.#leavePlace(held);
-  }
-
-  /** In which each of those that are held can be looked after once. */
-  get #roundMs(): number {
-    const kept = Math.min(this.#held.size, this.#keep);
-    return kept * LOOK_EVERY_MS + (this.#held.size - kept) * READ_EVERY_MS;
   }
 
   /** All but how it stands is forgotten, and read again when something is heard of it or it stands no longer so. */
@@ -699,8 +685,4 @@ export class Processor {
     }
     this.#housekeepLater();
   }
-}
-
-function togetherAt(until: number, afterMs: number): number {
-  return afterMs < TOGETHER_FROM_MS ? until : Math.ceil(until / TOGETHER_MS) * TOGETHER_MS;
 }
