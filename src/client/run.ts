@@ -31,6 +31,9 @@ import { nodesOf, type NodeStatus } from "./nodes.ts";
 import { waitFor } from "./wait.ts";
 import { type RunEvent, watch } from "./watch.ts";
 
+/** A definition can be large, and only tells again that its run was not removed. */
+const READ_AGAIN_MS = 10_000;
+
 /** What came of a control request. */
 export interface ControlAnswer {
   /** False when it changes nothing: the run had ended (or, for a retry, had not failed; for a rerun, had not ended). */
@@ -341,8 +344,14 @@ export class Run<Out = unknown> {
 
   /** @returns how it ended, and the first record of its definition. */
   async #waitForEnd(): Promise<RoundEnd & { readonly stored: Stored }> {
-    const { facts } = this.#ports;
+    const { facts, clock } = this.#ports;
     let stored: Stored | undefined;
+    let readAt = -Infinity;
+    const definition = async () => {
+      if (clock.monotonic() - readAt < READ_AGAIN_MS) return stored;
+      readAt = clock.monotonic();
+      return await facts.read(definitionKey(this.id));
+    };
     /** The one that is under way. */
     let round = 1;
     const ended = await waitFor(this.#ports, [endsOf(this.id)], async (told) => {
@@ -350,7 +359,7 @@ export class Run<Out = unknown> {
       if (stored !== undefined && isTold?.round === round) return isTold;
       const [last, head] = await Promise.all([
         lastEnd(facts, this.id),
-        facts.read(definitionKey(this.id)),
+        definition(),
       ]);
       stored ??= head;
       if (stored === undefined) throw this.#notFound();
