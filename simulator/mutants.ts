@@ -76,8 +76,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a tick is acknowledged before the terminal record is durable",
     file: CONDUCTOR,
-    find: "    const first = await recordEnd(\n",
-    replace: "    this.#events.onEnd(state);\n    const first = await recordEnd(\n",
+    find: "    const first = await this.#recordEnd(state);\n",
+    replace: "    this.#events.onEnd(state);\n    const first = await this.#recordEnd(state);\n",
   },
   {
     name: "an end is recorded whatever control facts were not heard",
