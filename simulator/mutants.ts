@@ -99,8 +99,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a hint that was lost is never made up for",
     file: CONDUCTOR,
-    find: "  async #ensureOne(address: TaskAddress): Promise<boolean> {\n",
-    replace: "  async #ensureOne(address: TaskAddress): Promise<boolean> {\n" +
+    find: "  async #ensureOne(address: TaskAddress, isQueued: boolean): Promise<boolean> {\n",
+    replace: "  async #ensureOne(address: TaskAddress, isQueued: boolean): Promise<boolean> {\n" +
       "    if (address.node >= 0) return false;\n",
   },
   {
@@ -184,8 +184,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a look at a quiet run does not ask whether its messages are in the queue",
     file: "src/processor/standing.ts",
-    find: "if (queued.includes(false)) return false;",
-    replace: "void queued;",
+    find: "if (!waiting.every(({ address }) => isQueued(address))) return false;",
+    replace: "void isQueued;",
     tests: "processor/parked",
   },
   {

@@ -12,6 +12,7 @@ import {
   expansionKey,
   outcomeKey,
   outcomesOf,
+  outcomesOfNode,
   parseKey,
 } from "../core/keys.ts";
 import type { LanePolicy } from "../core/lanes.ts";
@@ -34,6 +35,7 @@ import type { Ear } from "./ear.ts";
 import { recordEnd, whyEnded } from "./ending.ts";
 import { Family } from "./family.ts";
 import { RunFeed } from "./feed.ts";
+import { findQueued, type Waiting } from "./in_queue.ts";
 import { InFlight, type Sent } from "./in_flight.ts";
 import { Instrumentation } from "./instrumentation.ts";
 import { type LoadedFacts, loadFacts, untouched } from "./load.ts";
@@ -42,7 +44,7 @@ import { lookAt, overdueFailure, timeoutOf } from "./overdue.ts";
 import { Ready } from "./ready.ts";
 import { deadlineOf, replay, type Replayed, unread } from "./replay.ts";
 import { Routes } from "./routes.ts";
-import type { Standing, Waiting } from "./standing.ts";
+import type { Standing } from "./standing.ts";
 import { TaskMessages } from "./task_messages.ts";
 import { Window } from "./window.ts";
 
@@ -251,8 +253,7 @@ export class Conductor {
       if (expiresAt !== undefined || timeoutOf(this.definition, node) !== undefined) {
         return undefined;
       }
-      const address = this.#routes.addressOf(node, attempt, lane);
-      waiting.push({ address, most: this.#routes.limitOf(node)?.max });
+      waiting.push(this.#waiting(node, attempt, lane));
     }
     if (waiting.length < this.#inFlight.size) return undefined;
     return { latest: this.#latest ?? definitionKey(this.workflow), dueAt: this.dueAt, waiting };
@@ -288,13 +289,16 @@ export class Conductor {
     if (this.#heard !== undefined || this.#closed) return { changed: false };
     const before = this.#ports.clock.monotonic() - olderThanMs;
     const open = [...this.#inFlight.confirmedBy(before)]
-      .map(({ node, attempt, lane }) => this.#routes.addressOf(node, attempt, lane));
-    const { facts } = this.#ports;
+      .map(({ node, attempt, lane }) => this.#waiting(node, attempt, lane));
+    const { facts, tasks } = this.#ports;
     let changed = await facts.read(controlKey(this.workflow, this.#controls + 1)) !== undefined;
     if (changed) await this.#refresh();
+    const isQueued = await findQueued(tasks, open);
     for (let i = 0; i < open.length && !this.#closed; i += ENSURE_BATCH) {
       const answers = await Promise.all(
-        open.slice(i, i + ENSURE_BATCH).map((address) => this.#ensureOne(address)),
+        open.slice(i, i + ENSURE_BATCH).map(({ address }) =>
+          this.#ensureOne(address, isQueued(address))
+        ),
       );
       changed ||= answers.includes(true);
     }
@@ -348,12 +352,9 @@ export class Conductor {
    * The queue first, then the log: an outcome is recorded before its message leaves the queue. The log also while the message
    * is there: whoever recorded the outcome may have died, or its server's disk been full, before the message was removed.
    */
-  async #ensureOne(address: TaskAddress): Promise<boolean> {
+  async #ensureOne(address: TaskAddress, isQueued: boolean): Promise<boolean> {
     const { node, attempt } = address;
-    const { tasks } = this.#ports;
-    const isQueued = await tasks.has(address, this.#routes.limitOf(node)?.max);
-    if (await this.#hear(outcomeKey(this.workflow, node, attempt))) return true;
-    if (await this.#hear(expansionKey(this.workflow, node, attempt))) return true;
+    if (await this.#hearLatest(node, attempt)) return true;
     if (isQueued) return this.#giveUpIfOverdue(node, attempt);
     if (this.#closed || this.#inFlight.get(node, attempt) === undefined) return false;
     // Nothing new is queued meanwhile: it is looked for again when the run goes on.
@@ -368,6 +369,32 @@ export class Conductor {
     });
     this.#send(node, attempt, this.#expiryOf(node));
     return true;
+  }
+
+  async #lookFor(waiting: Waiting): Promise<void> {
+    const isQueued = await findQueued(this.#ports.tasks, [waiting]);
+    await this.#ensureOne(waiting.address, isQueued(waiting.address));
+  }
+
+  #waiting(node: number, attempt: number, lane: string): Waiting {
+    const address = this.#routes.addressOf(node, attempt, lane);
+    return { address, most: this.#routes.limitOf(node)?.max };
+  }
+
+  /** Takes in what is recorded of an attempt, and may not have been heard. @returns whether there is anything. */
+  async #hearLatest(node: number, attempt: number): Promise<boolean> {
+    const latest = await this.#ports.facts.last(outcomesOfNode(this.workflow, node));
+    if (latest === undefined || this.#closed) return false;
+    switch (latest.key) {
+      case outcomeKey(this.workflow, node, attempt):
+      case expansionKey(this.workflow, node, attempt):
+        this.#onHint(latest);
+        return true;
+      default:
+        // Of another attempt, or not of this library.
+        return await this.#hear(outcomeKey(this.workflow, node, attempt)) ||
+          await this.#hear(expansionKey(this.workflow, node, attempt));
+    }
   }
 
   /** Takes in what may not have been heard. @returns whether it is there. */
@@ -595,7 +622,7 @@ export class Conductor {
     if (!this.#isOpen(node, attempt)) return;
     const sent = this.#inFlight.get(node, attempt);
     if (sent !== undefined) {
-      return this.#follow(this.#ensureOne(this.#routes.addressOf(node, attempt, sent.lane)));
+      return this.#follow(this.#lookFor(this.#waiting(node, attempt, sent.lane)));
     }
     const effect = this.#scheduler.effectFor(node);
     if (effect.is === "dispatch") this.#ready.push(effect);

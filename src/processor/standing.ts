@@ -3,14 +3,8 @@
  * it stands so still, where reading it anew takes ten. Only of runs that wait for a few tasks and for nothing else.
  */
 import { everythingOf } from "../core/keys.ts";
-import type { Ports, TaskAddress } from "../ports.ts";
-
-/** What was sent and has no outcome. */
-export interface Waiting {
-  readonly address: TaskAddress;
-  /** Of its lane, if that is limited. */
-  readonly most: number | undefined;
-}
+import type { Ports } from "../ports.ts";
+import { findQueued, type Waiting } from "./in_queue.ts";
 
 export interface Standing {
   /** The key of what was recorded last. */
@@ -30,8 +24,8 @@ export async function standsStill(
   { latest, dueAt, waiting }: Standing,
 ): Promise<boolean> {
   if (clock.now() >= dueAt) return false;
-  const queued = await Promise.all(waiting.map(({ address, most }) => tasks.has(address, most)));
-  if (queued.includes(false)) return false;
+  const isQueued = await findQueued(tasks, waiting);
+  if (!waiting.every(({ address }) => isQueued(address))) return false;
   const last = await facts.last(everythingOf(waiting[0]!.address.workflow));
   return last?.key === latest;
 }

@@ -96,6 +96,38 @@ test("in a cluster, what is recorded before the subscription is known everywhere
   assert.equal(questions, [], "what is in flight is not asked for, one by one");
 });
 
+test("of many messages that are looked for, what got lost is made up for, and few are read", async () => {
+  const engine = new VirtualEngine();
+  const { ports } = engine;
+  let asked = 0;
+  const has: Ports["tasks"]["has"] = (address, most) => {
+    asked++;
+    return ports.tasks.has(address, most);
+  };
+  let lost = 0;
+  const publish: Ports["tasks"]["publish"] = (address, ...message) => {
+    if (lost > 0 || address.node !== 7) return ports.tasks.publish(address, ...message);
+    lost++;
+    return Promise.resolve("created");
+  };
+  // Of the outcomes too one is not heard of.
+  await engine.processor({
+    ...deaf(ports, ".r.3.1"),
+    tasks: overriding(ports.tasks, { has, publish }),
+  });
+  await engine.worker([task("meanwhile", () => 1)]);
+  const wf = new Workflow("wide");
+  const all = Array.from(
+    { length: 40 },
+    (_, node) => wf.call(task("meanwhile", () => 1)).set(node < 10 ? {} : { queue: "nobody" }),
+  );
+  const next = wf.call(task("meanwhile", () => 1)).after(all.slice(0, 10));
+  const run = await engine.submit(wf);
+  await engine.until("the next one has run", run.result(next));
+  assert.is(lost, 1);
+  assert.ok(asked > 0 && asked < 10, `${asked} were asked for`);
+});
+
 test("an end knows a cancel that slipped in before it, though nobody heard of it", async () => {
   const engine = new VirtualEngine();
   const { ports } = engine;
