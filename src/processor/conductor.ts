@@ -329,7 +329,7 @@ export class Conductor {
 
   #knows(key: string): boolean {
     const parsed = parseKey(key);
-    if (parsed?.is !== "outcome") return false;
+    if (parsed?.is !== "outcome" && parsed?.is !== "expansion") return false;
     const { node, attempt } = parsed;
     return this.#scheduler.attemptOf(node) >= attempt && !this.#isOpen(node, attempt);
   }
