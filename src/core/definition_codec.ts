@@ -195,10 +195,10 @@ class Part {
 
   #measure(node: number) {
     const { graph, names, policies, policyOf, signatures } = this.#definition;
-    const edges = upstreams(graph.up, node, graph.main);
-    const after = JSON.stringify(foldRuns(edges[0] ?? []));
+    const [onSuccess = [], ...others] = upstreams(graph.up, node, graph.main);
+    const after = JSON.stringify(foldRuns(onSuccess));
     const other = OTHER_KINDS.flatMap((kind, i) => {
-      const nodes = edges[i + 1];
+      const nodes = others[i];
       return nodes === undefined ? [] : `"${kind}":${JSON.stringify(foldRuns(nodes))}`;
     }).join(",");
     const policy = policyOf[node]!;

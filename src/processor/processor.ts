@@ -307,7 +307,7 @@ export class Processor {
     void this.#load(held, { fresh, isNews: true });
   }
 
-  /** Whoever conducted it before is told: two conductors do no harm, but twice the work. */
+  /** To whoever conducted it before: two conductors do no harm, but twice the work. */
   #tellHeld(workflow: string): void {
     this.#ports.hints.tell(`held.${workflow}`, encoder.encode(this.id));
   }

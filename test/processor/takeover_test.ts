@@ -10,6 +10,36 @@ import { noCounts } from "../../src/core/scheduler.ts";
 import type { Facts, Ports } from "../../src/ports.ts";
 import { deaf, overriding, VirtualEngine } from "../virtual_engine.ts";
 
+for (
+  const { what, before, expected } of [
+    { what: "of a new one nobody", before: "nothing", expected: [] },
+    {
+      what: "of one that had a processor the others",
+      before: "a processor",
+      expected: ["held.run"],
+    },
+    { what: "of one with something recorded too", before: "a pause", expected: ["held.run"] },
+  ]
+) {
+  test(`who takes up a run tells ${what}`, async () => {
+    const engine = new VirtualEngine();
+    const wf = new Workflow("one");
+    wf.call(task("once", () => 1)).set({ queue: "nobody" });
+    const run = await engine.submit(wf);
+    if (before === "a pause") await run.pause();
+    if (before === "a processor") {
+      const processor = await engine.processor();
+      await engine.pass(100);
+      await engine.until("it stops", processor.stop());
+    }
+    const told: string[] = [];
+    engine.ports.hints.onTold("held.*", (topic) => void told.push(topic));
+    await engine.processor();
+    await engine.pass(100);
+    assert.equal(told, expected);
+  });
+}
+
 test("a task that ends while its log and its queue are read, unheard, is not sent again", async () => {
   const engine = new VirtualEngine();
   const { ports } = engine;
