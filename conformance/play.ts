@@ -237,7 +237,7 @@ class Player {
       case "has":
         return String(await ask(tasks.has(step.address)));
       case "withdraw":
-        await ask(tasks.withdraw(step.workflow, step.node));
+        await ask(tasks.withdraw(step.workflow, step.node, step.attempt));
         this.#forget(step.workflow, step.node);
         return "done";
       case "list tasks":

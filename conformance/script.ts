@@ -47,6 +47,7 @@ export type Step =
     readonly by: By;
     readonly workflow: string;
     readonly node?: number;
+    readonly attempt?: number;
   }
   | { readonly do: "list tasks" | "wake" | "ensure"; readonly by: By; readonly workflow: string }
   | { readonly do: "list ticks"; readonly by: By }
@@ -246,13 +247,21 @@ class Writer {
       // withdrawn while it is handed out counts against its lane's limit until it is answered or its lease runs out.
       if (this.#restarts || this.#hasLimited) return;
       this.#hasWithdrawn = true;
-      const workflow = this.#rolls.pick(WORKFLOWS);
-      const node = this.#rolls.often(50) ? { node: this.#rolls.roll(3) } : {};
-      return void this.#steps.push({ do: "withdraw", by, workflow, ...node });
+      return void this.#steps.push({ do: "withdraw", by, ...this.#someTasks() });
     }
     if (roll < 58) return this.#takeTasks(by);
     if (roll < 61) return void this.#steps.push({ do: "close tasks", by });
     this.#answer(() => textOf(this.#rolls.pick(this.#addresses)), this.#addresses.length > 0);
+  }
+
+  /** Of a workflow, one of its nodes, or one attempt. */
+  #someTasks(): { workflow: string; node?: number; attempt?: number } {
+    if (this.#rolls.often(30) && this.#addresses.length > 0) {
+      const { workflow, node, attempt } = this.#rolls.pick(this.#addresses);
+      return { workflow, node, attempt };
+    }
+    const workflow = this.#rolls.pick(WORKFLOWS);
+    return this.#rolls.often(50) ? { workflow, node: this.#rolls.roll(3) } : { workflow };
   }
 
   #publish(by: By): void {

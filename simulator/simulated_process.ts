@@ -334,10 +334,10 @@ export class SimulatedProcess {
           () => server.queue(address, data, most, trace),
         );
       },
-      withdraw: (workflow, node) =>
+      withdraw: (workflow, node, attempt) =>
         this.#ask(
-          `withdraw ${workflow}.${node ?? "*"}`,
-          () => server.tasks.withdraw(workflow, node),
+          `withdraw ${workflow}.${node ?? "*"}.${attempt ?? "*"}`,
+          () => server.tasks.withdraw(workflow, node, attempt),
         ),
       has: (address, most) =>
         this.#ask(

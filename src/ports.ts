@@ -157,8 +157,8 @@ export interface Tasks {
     /** Handed out with it. */
     trace?: TraceContext,
   ): Promise<"created" | "exists">;
-  /** Takes back a workflow's (a node's) task messages. */
-  withdraw(workflow: string, node?: number): Promise<void>;
+  /** Takes back a workflow's (a node's, an attempt's) task messages. */
+  withdraw(workflow: string, node?: number, attempt?: number): Promise<void>;
   /** Whether this attempt's message is in the queue, waiting or handed out. It can be handed out then; `most` as for `publish`. */
   has(address: TaskAddress, most?: number): Promise<boolean>;
   /** The messages of a workflow that are in the queue. */

@@ -79,8 +79,10 @@ function memoryTasks(queue: MemoryQueue): Tasks {
       const place = { ...placeOf(address, most), ...(trace === undefined ? {} : { trace }) };
       return Promise.resolve(queue.add(keyOf(address), data, place) ? "created" : "exists");
     },
-    withdraw: (workflow, node) =>
-      Promise.resolve(queue.remove(filterOf(`*.*.${workflow}.${node ?? "*"}.*`))),
+    withdraw: (workflow, node, attempt) =>
+      Promise.resolve(
+        queue.remove(filterOf(`*.*.${workflow}.${node ?? "*"}.${attempt ?? "*"}`)),
+      ),
     has: (address) => Promise.resolve(queue.has(keyOf(address))),
     tidy: () => Promise.resolve(),
     depths: () => Promise.resolve(depthsOf(queue)),

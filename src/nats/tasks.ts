@@ -89,12 +89,11 @@ export class NatsTasks implements Tasks {
       .then(() => this.#link.requests.publishOnce("queue a task", subject, data, headers));
   }
 
-  async withdraw(workflow: string, node?: number): Promise<void> {
-    const filter = `${this.#link.names.taskPrefix}*.*.${workflow}.${
-      node === undefined ? ">" : `${node}.*`
-    }`;
+  async withdraw(workflow: string, node?: number, attempt?: number): Promise<void> {
+    const which = `${workflow}.${node === undefined ? ">" : `${node}.${attempt ?? "*"}`}`;
+    const filter = `${this.#link.names.taskPrefix}*.*.${which}`;
     await this.#link.patience.with(
-      `withdraw the tasks of ${workflow}`,
+      `withdraw tasks ${which}`,
       () => this.#link.jsm.streams.purge(this.#link.names.tasksStream, { filter }),
     );
   }

@@ -30,13 +30,14 @@ import type { Scheduler } from "../core/scheduler.ts";
 import type { TraceContext } from "../core/trace_context.ts";
 import type { Hint, Ports, TaskAddress } from "../ports.ts";
 import { statusOf } from "../runs/submission.ts";
+import { atMost } from "../runs/time.ts";
 import { type Due, DueQueue } from "./due.ts";
 import type { Ear } from "./ear.ts";
 import { recordEnd, whyEnded } from "./ending.ts";
 import { Family } from "./family.ts";
 import { RunFeed } from "./feed.ts";
 import { findQueued, type Waiting } from "./in_queue.ts";
-import { InFlight, type Sent } from "./in_flight.ts";
+import { InFlight, type OnItsWay, type Sent } from "./in_flight.ts";
 import { Instrumentation } from "./instrumentation.ts";
 import { type LoadedFacts, loadFacts, untouched } from "./load.ts";
 import { type Outcome, recordOutcome } from "./outcome.ts";
@@ -79,6 +80,8 @@ const VIEW_EVERY_MS = 1_000;
 const YOUNG_MS = 500;
 /** Until every server knows of a subscription. */
 const SPREAD_MS = 50;
+/** A message that was sent has arrived by then, if all is well. */
+const ARRIVES_MS = 1_000;
 /** So many facts that were not heard are taken in one by one. */
 const MOST_MISSED = 16;
 
@@ -666,10 +669,8 @@ export class Conductor {
     this.#inFlight.add(node, sent);
     if (expiresAt !== undefined) this.#due.push({ at: lookAt(expiresAt), node, attempt });
     const most = this.#routes.limitOf(node)?.max;
-    this.#follow(
-      this.#publish(address, message, most),
-      () => sent.confirmedAt = clock.monotonic(),
-    );
+    sent.published = this.#publish(address, message, most);
+    this.#follow(sent.published, () => sent.confirmedAt = clock.monotonic());
   }
 
   #publish(address: TaskAddress, message: Uint8Array, most?: number): Promise<unknown> {
@@ -721,12 +722,12 @@ export class Conductor {
     this.#readTo = loaded.latest?.seq ?? 0;
     this.instruments?.recall(loaded.traces);
     this.#ready.clear();
-    this.#inFlight.keep((node, attempt) => this.#isOpen(node, attempt));
+    const onTheirWay = this.#inFlight.keep((node, attempt) => this.#isOpen(node, attempt));
     for (const effect of scheduler.open()) {
       const { node, attempt } = effect;
       if (this.#inFlight.get(node, attempt) === undefined) this.#enqueue(effect);
     }
-    if (withdrawn) await this.#withdrawStale();
+    if (withdrawn) await this.#withdrawStale(onTheirWay);
     await this.#keepInStep();
     const heard = this.#heard;
     this.#heard = undefined;
@@ -761,9 +762,18 @@ export class Conductor {
     await this.show({ now: true });
   }
 
-  /** Takes back messages whose node may not run any more. */
-  async #withdrawStale(): Promise<void> {
-    const { tasks } = this.#ports;
+  /**
+   * Takes back messages whose node may not run any more. One that is on its way is taken back when it has arrived; a full
+   * stream lets it wait for long, and the end of the run does not wait with it.
+   */
+  async #withdrawStale(onTheirWay: readonly OnItsWay[]): Promise<void> {
+    const { tasks, clock } = this.#ports;
+    const late = onTheirWay.map(async ({ node, attempt, published }) => {
+      await published;
+      await tasks.withdraw(this.workflow, node, attempt);
+    });
+    for (const withdrawal of late) this.#follow(withdrawal);
+    await atMost(clock, ARRIVES_MS, Promise.allSettled(late));
     const queued = await tasks.list(this.workflow);
     const stale = queued.filter(({ node, attempt }) => !this.#isOpen(node, attempt));
     for (let i = 0; i < stale.length; i += ENSURE_BATCH) {

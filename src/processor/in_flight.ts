@@ -12,10 +12,18 @@ export interface Sent {
   readonly at: number;
   /** When the server had it; undefined: it may come yet, and is not missing. */
   confirmedAt: number | undefined;
+  /** Settled when it is known whether the server has it; absent: it had it before. */
+  published?: Promise<unknown>;
   /** It may begin until then; milliseconds since 1970. */
   readonly expiresAt: number | undefined;
   /** Where there is telemetry: when that was recorded which made it ready; milliseconds since 1970. */
   readonly freedAt?: number | undefined;
+}
+
+export interface OnItsWay {
+  readonly node: number;
+  readonly attempt: number;
+  readonly published: Promise<unknown>;
 }
 
 export class InFlight {
@@ -43,11 +51,17 @@ export class InFlight {
     return sent;
   }
 
-  /** Forgets the others. */
-  keep(isCurrent: (node: number, attempt: number) => boolean): void {
-    for (const [node, { attempt }] of this.#sent) {
-      if (!isCurrent(node, attempt)) this.#sent.delete(node);
+  /** Forgets the others. @returns those of them that are on their way to the server. */
+  keep(isCurrent: (node: number, attempt: number) => boolean): OnItsWay[] {
+    const onTheirWay: OnItsWay[] = [];
+    for (const [node, { attempt, confirmedAt, published }] of this.#sent) {
+      if (isCurrent(node, attempt)) continue;
+      this.#sent.delete(node);
+      if (confirmedAt === undefined && published !== undefined) {
+        onTheirWay.push({ node, attempt, published });
+      }
     }
+    return onTheirWay;
   }
 
   /** Those that the server had at `at` or before. */

@@ -31,8 +31,12 @@ test("the message of a retry takes the place of the one before", () => {
 test("what may not run any more is forgotten", () => {
   const inFlight = new InFlight();
   for (const node of [1, 2, 3]) inFlight.add(node, sent(node));
-  inFlight.keep((node, attempt) => node === 2 && attempt === 2);
+  const published = Promise.resolve();
+  inFlight.add(4, { ...sent(1), published });
+  inFlight.add(5, { ...sent(1, 100), published });
+  const onTheirWay = inFlight.keep((node, attempt) => node === 2 && attempt === 2);
   assert.equal([inFlight.size, inFlight.get(2, 2)?.attempt], [1, 2]);
+  assert.equal(onTheirWay, [{ node: 4, attempt: 1, published }]);
 });
 
 test("those that the server had up to a moment are told apart from later ones, and from those on their way", () => {

@@ -210,6 +210,35 @@ test("a message that is still on its way is not missing", async () => {
   assert.is(times, 1);
 });
 
+for (
+  const { way, arrivesMs } of [{ way: "way", arrivesMs: 900 }, {
+    way: "long way",
+    arrivesMs: 60_000,
+  }]
+) {
+  test(`a message that is still on its ${way} when its run is cancelled does not stay in the queue`, async () => {
+    const engine = new VirtualEngine();
+    const { ports } = engine;
+    let arrived = 0;
+    const publish: Ports["tasks"]["publish"] = async (...message) => {
+      await engine.sleep(arrivesMs);
+      arrived++;
+      return await ports.tasks.publish(...message);
+    };
+    await engine.processor({ ...ports, tasks: overriding(ports.tasks, { publish }) });
+    const run = await engine.submit(oneNode());
+    await engine.pass(500);
+    await run.cancel();
+    const cancelledAt = engine.clock.monotonic();
+    assert.is((await engine.until("it ends", run.ended())).state, "CANCELLED");
+    assert.ok(engine.clock.monotonic() - cancelledAt < 2_000, "the end does not wait for it");
+    if (arrived > 0) assert.equal(await ports.tasks.list("run"), [], "it is gone before the end");
+    await engine.pass(61_000);
+    assert.is(arrived, 1);
+    assert.equal(await ports.tasks.list("run"), []);
+  });
+}
+
 test("what a server lost that lost power is done again, though a processor remembers it", async () => {
   const engine = new VirtualEngine();
   const { ports } = engine;
