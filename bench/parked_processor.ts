@@ -112,6 +112,10 @@ class WatchedTick implements TickDelivery {
     return this.#tick.deliveries;
   }
 
+  get seq(): number {
+    return this.#tick.seq;
+  }
+
   get sentNs(): string {
     return this.#tick.sentNs;
   }

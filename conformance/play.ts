@@ -18,6 +18,9 @@ import type {
 } from "../src/ports.ts";
 import { type By, type Script, type Step, textOf } from "./script.ts";
 
+/** Whoever answers has done so by then, on any system. */
+const ANSWERED_MS = 10_000;
+
 export interface System {
   readonly name: string;
   /** Of two processes. */
@@ -304,6 +307,17 @@ class Player {
         hints.tell(step.topic, this.#text());
         await this.#system.arrive(by);
         return "done";
+      case "answer asks":
+        this.#cancels.push(hints.onAsked(step.topic, (asked) => {
+          const said = `${by} was asked ${decoder.decode(asked)}`;
+          return Promise.resolve(encoder.encode(said));
+        }));
+        await ask(hints.settled());
+        return "done";
+      case "ask": {
+        const answer = await ask(hints.ask(step.topic, this.#text(), ANSWERED_MS));
+        return answer === undefined ? "nobody" : decoder.decode(answer);
+      }
       case "put":
         await ask(views.put(step.key, this.#text()));
         return "done";

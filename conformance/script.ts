@@ -71,7 +71,7 @@ export type Step =
     readonly by: By;
     readonly filter: string;
   }
-  | { readonly do: "tell"; readonly by: By; readonly topic: string }
+  | { readonly do: "tell" | "ask" | "answer asks"; readonly by: By; readonly topic: string }
   | { readonly do: "put" | "get"; readonly by: By; readonly key: string }
   | {
     readonly do: "swap";
@@ -111,6 +111,8 @@ const VIEWS = ["run.w0", "run.w1", "run.w10", "claim.k", "here.w.a"];
 const VIEW_FILTERS = ["run.*", "run.w1", "claim.>", "here.>"];
 const PREFIXES = ["run.", "claim.", "here.w."];
 const TOPICS = ["stop.w0", "stop.w1", "state.w0.1"];
+/** Nobody listens to them: a server that knows of a listener cannot tell that nobody will answer. */
+const QUESTIONS = ["asked.w0", "asked.w1"];
 const TOPIC_FILTERS = ["stop.*", "stop.w1", "state.>"];
 
 type Area = "facts" | "tasks" | "ticks" | "hints" | "views" | "blobs";
@@ -194,7 +196,7 @@ class Writer {
       case "ticks":
         return this.#tick(by);
       case "hints":
-        return this.#hint(by);
+        return this.#rolls.often(20) ? this.#ask(by) : this.#hint(by);
       case "views":
         return void this.#steps.push(this.#view(by));
       case "blobs":
@@ -380,6 +382,17 @@ class Writer {
     this.#steps.push(
       isAboutFacts ? this.#fact(by) : { do: "tell", by, topic: this.#rolls.pick(TOPICS) },
     );
+  }
+
+  /** One answers on each topic: which of two is heard first is up to the network. */
+  #ask(by: By): void {
+    const topic = this.#rolls.pick(QUESTIONS);
+    const name = `answer ${topic}`;
+    if (this.#rolls.often(60) || this.#listens.has(name)) {
+      return void this.#steps.push({ do: "ask", by, topic });
+    }
+    this.#listens.add(name);
+    this.#steps.push({ do: "answer asks", by, topic });
   }
 
   #view(by: By): Step {

@@ -106,10 +106,14 @@ export class Faults {
   }
 }
 
+export function noFaults(seed: number): FaultOptions {
+  return { seed, perMille: 0, without: new Set(), most: 0 };
+}
+
 /** A schedule has faults of some kinds only: what always happens together hides what happens alone. */
 export function anyFaults(seed: number): Omit<FaultOptions, "only"> {
   const rolls = new Rolls(seed, "faults");
-  if (rolls.often(8)) return { seed, perMille: 0, without: new Set(), most: 0 };
+  if (rolls.often(8)) return noFaults(seed);
   const all: readonly Fault[] = [
     ...ASKING,
     ...TELLING,

@@ -148,9 +148,30 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the tick of a workflow that another processor has is acknowledged",
     file: PROCESSOR,
-    find: "    if (held !== undefined && by !== this.id) this.#drop(held);",
-    replace: "    if (held !== undefined && by !== this.id) {\n      held.tick.ack();\n" +
-      "      this.#drop(held);\n    }",
+    find: "    if (seq >= held.tick.seq) this.#drop(held);\n    else",
+    replace: "    if (seq >= held.tick.seq) {\n      held.tick.ack();\n" +
+      "      this.#drop(held);\n    } else",
+  },
+  {
+    name: "a run is taken from another processor that is not asked",
+    file: PROCESSOR,
+    find: "const answer = this.#handOver.ask(workflow, seq);",
+    replace: 'const answer = Promise.resolve("let go" as Answer);',
+    tests: "simulator/schedules",
+  },
+  {
+    name: "who is asked for a run lets go of it before what was sent has arrived",
+    file: PROCESSOR,
+    find: "    await held.conductor?.settled();\n    return",
+    replace: "    return",
+    tests: "processor/takeover",
+  },
+  {
+    name: "a message that is on its way when its run is cancelled is forgotten",
+    file: CONDUCTOR,
+    find: "this.#withdrawStale(onTheirWay)",
+    replace: "this.#withdrawStale([])",
+    tests: "processor/unheard",
   },
   {
     name: "a workflow that is put aside loses its tick",

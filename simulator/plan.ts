@@ -67,8 +67,48 @@ export interface Plan {
 }
 
 const SMALL_RECORD = 8_000;
+const LARGE_RECORD = 1_048_576;
 
 export function anyPlan(seed: number): Plan {
+  return new Rolls(seed, "kind").often(4) ? restlessPlan(seed) : eventfulPlan(seed);
+}
+
+/**
+ * Layers of small tasks, and people who pause and resume: each of that wakes the run, which goes from one processor to
+ * another while its tasks run.
+ */
+export function restlessPlan(seed: number): Plan {
+  const rolls = new Rolls(seed, "restless plan");
+  const width = 1 + rolls.roll(3);
+  const layers = 2 + rolls.roll(7);
+  const edgesOf = (node: number): EdgePlan[] => {
+    if (node < width) return [];
+    const above = node - width;
+    const froms = new Set([above, above - (node % width) + rolls.roll(width)]);
+    return [...froms].map((from) => ({ from, on: "data" }));
+  };
+  return {
+    nodes: Array.from({ length: width * layers }, (_, node) => ({
+      edges: edgesOf(node),
+      ms: rolls.often(80) ? 0 : rolls.roll(4),
+      fails: 0,
+      retries: 0,
+    })),
+    actions: Array.from(
+      { length: 1 + rolls.roll(6) },
+      () => ({ ms: rolls.roll(15), press: "pause", node: 0 }),
+    ),
+    processors: 2 + rolls.roll(2),
+    workers: 1 + rolls.roll(2),
+    finally: false,
+    skewMs: 0,
+    spreads: false,
+    maxRecord: LARGE_RECORD,
+    ...(rolls.often(20) ? { keep: 0 } : {}),
+  };
+}
+
+function eventfulPlan(seed: number): Plan {
   const rolls = new Rolls(seed, "plan");
   const size = 1 + rolls.roll(rolls.often(20) ? 9 : 5);
   const isPlain = rolls.often(35);
@@ -88,7 +128,7 @@ export function anyPlan(seed: number): Plan {
     finally: rolls.often(15),
     skewMs: rolls.often(20) ? 3_000 : 0,
     spreads: rolls.often(15),
-    maxRecord: isBulky ? SMALL_RECORD : 1_048_576,
+    maxRecord: isBulky ? SMALL_RECORD : LARGE_RECORD,
     ...(rolls.often(30) ? { keep: 0 } : {}),
   };
   return rolls.often(12) ? shortlived(plan) : plan;
@@ -171,7 +211,7 @@ export function* smaller(plan: Plan): Generator<Plan> {
   if (plan.finally) yield { ...plan, finally: false };
   if (plan.skewMs > 0) yield { ...plan, skewMs: 0 };
   if (plan.spreads) yield { ...plan, spreads: false };
-  if (plan.maxRecord < 1_048_576) yield { ...plan, maxRecord: 1_048_576 };
+  if (plan.maxRecord < LARGE_RECORD) yield { ...plan, maxRecord: LARGE_RECORD };
   for (const [i, node] of plan.nodes.entries()) {
     for (const smallerNode of smallerNodes(node)) {
       yield { ...plan, nodes: plan.nodes.with(i, smallerNode) };

@@ -62,6 +62,8 @@ export class SimulatedProcess {
   #missed: (() => void)[] = [];
   #disconnectedUntil = 0;
   readonly #skewMs: number;
+  /** Virtual: when what it asked of others last arrives. What it subscribes to since arrives after that. */
+  #askedAt = 0;
   readonly #spreads: boolean;
 
   constructor(
@@ -208,19 +210,22 @@ export class SimulatedProcess {
     );
   }
 
-  /** Something that is not answered. */
-  #tell(what: string, act: () => void, onLost?: () => void): void {
-    if (this.#isDead) return;
+  /** Something that is not answered. @returns in how many milliseconds it arrives; 0: never. */
+  #tell(what: string, act: () => void, onLost?: () => void): number {
+    if (this.#isDead) return 0;
     const { faults, world } = this.#around;
     const at = `${this.name}#${++this.#calls} ${what}`;
     const fault = this.#isDisconnected ? "lose" : faults.decide(at, TELLING);
     this.#tellStory(what, fault);
-    if (fault === "crash before") return this.kill();
+    if (fault === "crash before") this.kill();
+    else if (fault === "lose") onLost?.();
+    if (fault === "crash before" || fault === "lose") return 0;
     if (fault === "pause before") this.pause(this.#chance(`${at} pause`) * LONGEST_PAUSE_MS);
-    if (fault === "lose") return onLost?.();
     const delayMs = fault === "delay" ? this.#chance(`${at} by`) * LONGEST_DELAY_MS : 0;
-    world.after(this.#latency(at) + delayMs, act);
+    const arrivesInMs = this.#latency(at) + delayMs;
+    world.after(arrivesInMs, act);
     if (fault === "crash after") this.kill();
+    return arrivesInMs;
   }
 
   #tellStory(what: string, fault: Fault | undefined): void {
@@ -426,8 +431,8 @@ export class SimulatedProcess {
   }
 
   #tickDelivery(tick: TickDelivery): TickDelivery {
-    const { workflow, sentNs } = tick;
-    return { workflow, sentNs, ...this.#answersTo(tick, `tick ${workflow}`) };
+    const { workflow, seq, sentNs } = tick;
+    return { workflow, seq, sentNs, ...this.#answersTo(tick, `tick ${workflow}`) };
   }
 
   #answersTo(message: TaskDelivery | TickDelivery, name: string) {
@@ -458,13 +463,15 @@ export class SimulatedProcess {
       filter: string,
       call: (message: M) => void,
       subscribe: (hear: (topic: string, message: M) => void) => Cancel,
+      afterMs = 0,
     ): Cancel => {
       if (this.#isDead) return () => {};
       let cancelled = false;
       let cancel: Cancel = () => {};
       const number = ++this.#calls;
       let heard = 0;
-      world.after(this.#spreads ? this.#chance(`spread ${number}`) * 40 : 0, () => {
+      const spreadMs = this.#spreads ? this.#chance(`spread ${number}`) * 40 : 0;
+      world.after(Math.max(afterMs, spreadMs), () => {
         if (cancelled || this.#isDead) return;
         cancel = subscribe((topic, message) => {
           if (this.#isDead) return cancel();
@@ -492,6 +499,31 @@ export class SimulatedProcess {
           topic,
           ([name, data]) => call(name, data),
           (hear) => server.hints.onTold(topic, (name, data) => hear(name, [name, data])),
+        ),
+      ask: (topic, data, ms) =>
+        new Promise((resolve) => {
+          const cancel = this.#after(ms, () => resolve(undefined));
+          const arrivesInMs = this.#tell(`ask ${topic}`, async () => {
+            const answer = await server.hints.ask(topic, data, ms);
+            const at = `${this.name} hears what is answered on ${topic} at ${world.now}`;
+            this.#deliver(at, this.#around.faults.decide(at, HINTING), () => {
+              cancel();
+              resolve(answer);
+            }, () => {});
+          });
+          this.#askedAt = world.now + arrivesInMs;
+        }),
+      onAsked: (topic, answer) =>
+        listen<Question>(
+          topic,
+          ({ data, reply }) =>
+            void answer(data).then((said) => this.#tell(`answer ${topic}`, () => reply(said))),
+          (hear) =>
+            server.hints.onAsked(
+              topic,
+              (data) => new Promise((reply) => hear(topic, { data, reply })),
+            ),
+          Math.max(0, this.#askedAt - world.now),
         ),
       settled: () => this.#ask("wait for subscriptions", () => Promise.resolve()),
       onGap: (call) => {
@@ -531,6 +563,11 @@ export class SimulatedProcess {
       return all;
     });
   }
+}
+
+interface Question {
+  readonly data: Uint8Array;
+  readonly reply: (data: Uint8Array) => void;
 }
 
 /** What was handed to a taker and got lost, like its answer, counts for the server only. */

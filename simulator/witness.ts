@@ -74,7 +74,7 @@ export class Witness {
     return this.#repeats;
   }
 
-  /** S10: two processors may both send a message while they do not know of each other. */
+  /** S10: with faults, or in a cluster, two processors may both send a message while they do not know of each other. */
   get handOverRepeats(): number {
     return this.#handOverRepeats;
   }

@@ -117,6 +117,8 @@ export interface TaskDelivery extends Delivery {
 
 export interface TickDelivery extends Delivery {
   readonly workflow: string;
+  /** Its place among all ticks: one that was made later has a higher one, one that is delivered again the same. */
+  readonly seq: number;
   /** As of tasks. */
   readonly sentNs: string;
 }
@@ -211,6 +213,9 @@ export interface Hints {
   readonly spreads: boolean;
   tell(topic: string, data: Uint8Array): void;
   onTold(topic: string, call: (topic: string, data: Uint8Array) => void): Cancel;
+  /** What one of those says who answer on `topic`. Undefined: nobody does, or no answer came within `ms`. */
+  ask(topic: string, data: Uint8Array, ms: number): Promise<Uint8Array | undefined>;
+  onAsked(topic: string, answer: (data: Uint8Array) => Promise<Uint8Array>): Cancel;
   /** To whoever listens outside of the library. `id` is the same when the same is told again. */
   broadcast(topic: string, data: Uint8Array, id: string): void;
 }

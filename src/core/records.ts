@@ -470,6 +470,23 @@ export function readBegun(data: Uint8Array): Begun | undefined {
   return v === RECORD_VERSION && isMoment(at) && isCount(times) ? { at, times } : undefined;
 }
 
+/** Who has a tick of a run, and which. */
+export interface Claim {
+  /** The processor's id. */
+  readonly by: string;
+  /** The tick's place among all that were made: of two, the later one counts. */
+  readonly seq: number;
+}
+
+export function writeClaim(claim: Claim): Uint8Array {
+  return encoder.encode(JSON.stringify({ v: RECORD_VERSION, ...claim }));
+}
+
+export function readClaim(data: Uint8Array): Claim | undefined {
+  const { v, by, seq } = parseRecord(data) ?? {};
+  return v === RECORD_VERSION && typeof by === "string" && isCount(seq) ? { by, seq } : undefined;
+}
+
 /** How a run stands: `run.status()`, `app.list()`. Times are milliseconds since 1970. */
 export interface RunStatus {
   readonly id: string;

@@ -29,7 +29,7 @@ const MAX_RECORD = 1_048_576;
 export function memoryPorts(
   { clock, random, log, codec, telemetry, maxRecord = MAX_RECORD }: MemoryOptions,
 ): Ports {
-  const hints = new MemoryHints();
+  const hints = new MemoryHints(clock);
   return {
     facts: new MemoryFacts(clock, (stored) => hints.tellFact(stored)),
     tasks: memoryTasks(new MemoryQueue(clock, TASK_LEASE_MS)),
@@ -142,6 +142,7 @@ function memoryTicks(queue: MemoryQueue): Ticks {
             onTick({
               ...delivery,
               workflow: delivery.key,
+              seq: delivery.order + 1,
               sentNs: nanoseconds(delivery.queuedAt),
             }),
         ),

@@ -264,6 +264,7 @@ export class MemoryQueue {
       data: message.data,
       trace: message.trace,
       deliveries: message.deliveries,
+      order: message.order,
       queuedAt: message.queuedAt,
       begin: () => {
         if (held !== undefined && taker.unbegun.delete(held)) taker.wanted--;
@@ -299,6 +300,8 @@ export interface QueueDelivery extends Delivery {
   readonly key: string;
   readonly data: Uint8Array;
   readonly trace: TraceContext | undefined;
+  /** How many were queued before it. */
+  readonly order: number;
   /** Milliseconds since 1970. */
   readonly queuedAt: number;
   begin(): void;

@@ -65,6 +65,22 @@ export class NatsHints implements Hints {
     });
   }
 
+  /** The server says at once when nobody subscribes to it, as far as it knows. */
+  async ask(topic: string, data: Uint8Array, ms: number): Promise<Uint8Array | undefined> {
+    try {
+      const subject = this.#names.eventPrefix + topic;
+      return (await this.#nc.request(subject, data, { timeout: ms })).data;
+    } catch {
+      return undefined;
+    }
+  }
+
+  onAsked(topic: string, answer: (data: Uint8Array) => Promise<Uint8Array>): Cancel {
+    return this.#on(this.#names.eventPrefix + topic, (msg) => {
+      void answer(msg.data).then((data) => this.#nc.isClosed() || msg.respond(data));
+    });
+  }
+
   /** A stream that somebody keeps it in leaves out what has an id that it has had just before. */
   broadcast(topic: string, data: Uint8Array, id: string): void {
     if (this.#nc.isClosed()) return;

@@ -114,6 +114,10 @@ class NatsTickDelivery extends Acknowledging implements TickDelivery {
     return parseAckAddress(this.reply).deliveries;
   }
 
+  get seq(): number {
+    return parseAckAddress(this.reply).seq;
+  }
+
   get sentNs(): string {
     return parseAckAddress(this.reply).sentNs;
   }

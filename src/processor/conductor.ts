@@ -125,6 +125,8 @@ export class Conductor {
   #viewedAt = -Infinity;
   /** Writes under way: not before their end is the workflow quiet. */
   #doing = 0;
+  /** Who waits for their end, after it was closed. */
+  #onSettled: (() => void)[] = [];
   /** The round whose end is being recorded. */
   #finishing = 0;
 
@@ -214,6 +216,11 @@ export class Conductor {
     if (this.#closed) return;
     this.#closed = true;
     this.#ear.close();
+  }
+
+  /** Resolves when nothing that was begun here is under way any more, after it was closed. */
+  async settled(): Promise<void> {
+    if (this.#doing > 0) await new Promise<void>((resolve) => this.#onSettled.push(resolve));
   }
 
   get #scheduler(): Scheduler {
@@ -687,14 +694,19 @@ export class Conductor {
     this.#doing++;
     write.then(
       () => {
-        this.#doing--;
+        this.#onDone();
         onDone?.();
       },
       (error) => {
-        this.#doing--;
+        this.#onDone();
         this.#events.onTrouble(error);
       },
     );
+  }
+
+  #onDone(): void {
+    if (--this.#doing > 0 || !this.#closed) return;
+    for (const call of this.#onSettled.splice(0)) call();
   }
 
   /**

@@ -20,6 +20,7 @@ import { atMost, sleep } from "../runs/time.ts";
 import { Conductor } from "./conductor.ts";
 import { Ear } from "./ear.ts";
 import { tellUnreadEnd } from "./feed.ts";
+import { type Answer, HandOver } from "./hand_over.ts";
 import { Hooks, type ProcessorEvents } from "./hooks.ts";
 import { loadDefinition, type LoadedDefinition, loadNew } from "./load.ts";
 import { type CheckedOptions, checkOptions, type ProcessorOptions } from "./options.ts";
@@ -41,6 +42,10 @@ interface Held {
   tick: TickDelivery;
   /** Absent while it is loaded, and of most that are parked where very many are. */
   conductor: Conductor | undefined;
+  /** Stops answering who asks for it. */
+  stopAnswering: Cancel | undefined;
+  /** Whoever had it before has let go of it. */
+  taken: Promise<unknown>;
   /** Stops listening for it, while it is parked without a conductor. */
   stopListening: Cancel | undefined;
   /** While it is parked like that: how it stands, unless something was heard of it since. */
@@ -58,8 +63,6 @@ interface Held {
   takesPlace: boolean;
 }
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 const HOUSEKEEPING_MS = 100;
 /** A workflow is parked when nothing was recorded for so long. */
 const QUIET_MS = 1_000;
@@ -72,8 +75,8 @@ const DORMANT_FROM_MS = 60_000;
 const KEEP = 1_000;
 /** A tick is never away longer, unless the longest idle delay says so. */
 const LONGEST_SLEEP_MS = 3_600_000;
-/** How long a processor that stops tries to show how its workflows stand. */
-const SHOW_MS = 1_000;
+/** How long a processor that stops waits for what it has begun. */
+const SETTLE_MS = 1_000;
 /** What was sent less long ago need not be asked for. */
 const ENSURE_AFTER_MS = 2_000;
 /** A lease not extended for this share of it is taken for lost: somebody else may have the tick. */
@@ -85,6 +88,7 @@ export class Processor {
   readonly #ports: Ports;
   readonly #options: CheckedOptions;
   readonly #hooks: Hooks;
+  readonly #handOver: HandOver;
   readonly #sweeper: Sweeper;
   readonly #recurrences: Recurrences;
   readonly #isAnnounced: boolean;
@@ -126,6 +130,7 @@ export class Processor {
     });
     this.#recurrences = new Recurrences(ports, { everyMs: this.#options.schedulesMs });
     this.id = ports.random.id();
+    this.#handOver = new HandOver(ports.hints, this.id);
   }
 
   /** Attaches a hook. Returns what detaches it. */
@@ -228,10 +233,7 @@ export class Processor {
   async #begin(): Promise<void> {
     const { ticks, hints, clock } = this.#ports;
     this.#cancels = [
-      hints.onTold(
-        "held.*",
-        (topic, by) => this.#onHeld(topic.slice("held.".length), decoder.decode(by)),
-      ),
+      this.#handOver.onHeld((workflow, { seq }) => this.#onHeld(workflow, seq)),
       hints.onGap(() => this.#afterGap()),
     ];
     this.#tickedAt = clock.monotonic();
@@ -258,7 +260,7 @@ export class Processor {
     for (const cancel of this.#cancels) cancel();
     const gone = this.#presence?.end();
     this.#presence = undefined;
-    await Promise.all([this.#recurrences.stop(), this.#showAll()]);
+    await Promise.all([this.#recurrences.stop(), this.#settleAll()]);
     for (const held of [...this.#held.values()]) {
       held.tick.giveBack(delayMs);
       this.#drop(held);
@@ -270,12 +272,16 @@ export class Processor {
     this.#state = "idle";
   }
 
-  /** Before others take over. */
-  async #showAll(): Promise<void> {
-    const shown = [...this.#held.values()].map((held) =>
-      held.conductor?.show({ now: true }).catch(() => {})
-    );
-    await atMost(this.#ports.clock, SHOW_MS, Promise.all(shown));
+  /** Before others take over: nothing more is begun, and what was is done. */
+  async #settleAll(): Promise<void> {
+    const settling = [...this.#held.values()].map(async (held) => {
+      const { conductor } = held;
+      const shown = conductor?.show({ now: true }).catch(() => {});
+      this.#close(held);
+      await conductor?.settled();
+      await shown;
+    });
+    await atMost(this.#ports.clock, SETTLE_MS, Promise.all(settling));
   }
 
   #onTick(tick: TickDelivery): void {
@@ -288,6 +294,8 @@ export class Processor {
     const held: Held = {
       tick,
       conductor: undefined,
+      stopAnswering: undefined,
+      taken: Promise.resolve(),
       stopListening: undefined,
       standing: undefined,
       extendedAt: now,
@@ -302,14 +310,7 @@ export class Processor {
     this.#held.set(tick.workflow, held);
     this.#activate(held);
     this.#report?.conducted.add(tick.workflow);
-    const fresh = tick.deliveries === 1;
-    if (!fresh) this.#tellHeld(tick.workflow);
-    void this.#load(held, { fresh, isNews: true });
-  }
-
-  /** To whoever conducted it before: two conductors do no harm, but twice the work. */
-  #tellHeld(workflow: string): void {
-    this.#ports.hints.tell(`held.${workflow}`, encoder.encode(this.id));
+    void this.#load(held, { from: tick.deliveries === 1 ? "nobody" : "others", isNews: true });
   }
 
   /** The safety net, a wake, or a tick that was redelivered although it is held. */
@@ -386,24 +387,28 @@ export class Processor {
 
   #loadAgain(held: Held, { isNews }: { isNews: boolean }): void {
     held.busy = true;
-    void this.#load(held, { fresh: false, isNews });
+    void this.#load(held, { from: "here", isNews });
   }
 
   /**
-   * @param fresh nobody has conducted it yet, unless something is recorded about it.
+   * @param from who has conducted it; "nobody": unless something is recorded about it.
    * @param isNews it is more than a look at one that is quiet: there may be millions of those, of which nobody is told.
    */
-  async #load(held: Held, { fresh, isNews }: { fresh: boolean; isNews: boolean }): Promise<void> {
+  async #load(
+    held: Held,
+    { from, isNews }: { from: "nobody" | "others" | "here"; isNews: boolean },
+  ): Promise<void> {
     const { workflow } = held.tick;
     const { facts, hints } = this.#ports;
     let ear: Ear | undefined;
     try {
       ear = new Ear(hints, workflow);
-      const { loaded, isUntouched } = fresh
+      const taking = from === "others" ? this.#takeFromOthers(held) : undefined;
+      const { loaded, isUntouched } = from === "nobody"
         ? await loadNew(facts, workflow)
         : { loaded: await loadDefinition(facts, workflow), isUntouched: false };
+      await (from === "nobody" && !isUntouched ? this.#takeFromOthers(held) : taking);
       if (this.#held.get(workflow) !== held) return ear.close();
-      if (fresh && !isUntouched) this.#tellHeld(workflow);
       if (loaded.is !== "definition") {
         ear.close();
         return await this.#settleUnconductable(held, loaded);
@@ -415,6 +420,7 @@ export class Processor {
         onTrouble: (error) => this.#onTrouble(held, error),
       });
       held.conductor = conductor;
+      held.stopAnswering ??= this.#answer(held);
       if (isNews) conductor.instruments?.wake();
       held.stopListening?.();
       held.stopListening = held.standing = undefined;
@@ -429,6 +435,34 @@ export class Processor {
       held.busy = false;
       held.activeAt = this.#ports.clock.monotonic();
     }
+  }
+
+  /** It is dropped when another processor has a later tick of it. */
+  async #takeFromOthers(held: Held): Promise<void> {
+    while (this.#held.get(held.tick.workflow) === held) {
+      const { workflow, seq } = held.tick;
+      // It is not asked itself: what it answers from here on, it answers to others.
+      held.stopAnswering?.();
+      const answer = this.#handOver.ask(workflow, seq);
+      held.taken = answer;
+      held.stopAnswering = this.#answer(held);
+      if (await answer === "let go") return this.#handOver.tell(workflow, held.tick.seq);
+      // Unless a later one came here meanwhile.
+      if (held.tick.seq === seq) this.#drop(held);
+    }
+  }
+
+  #answer(held: Held): Cancel {
+    return this.#handOver.onAsked(held.tick.workflow, ({ seq }) => this.#onAsked(held, seq));
+  }
+
+  /** Another processor has got a tick of what is, or was, conducted here. */
+  async #onAsked(held: Held, seq: number): Promise<Answer> {
+    if (this.#held.get(held.tick.workflow) === held && seq < held.tick.seq) return "kept";
+    this.#drop(held);
+    await held.taken;
+    await held.conductor?.settled();
+    return "let go";
   }
 
   async #settleUnconductable(
@@ -552,10 +586,12 @@ export class Processor {
     this.#drop(held);
   }
 
-  /** Another processor has the tick now. */
-  #onHeld(workflow: string, by: string): void {
+  /** Another processor has a tick of it. */
+  #onHeld(workflow: string, seq: number): void {
     const held = this.#held.get(workflow);
-    if (held !== undefined && by !== this.id) this.#drop(held);
+    if (held === undefined) return;
+    if (seq >= held.tick.seq) this.#drop(held);
+    else this.#handOver.tell(workflow, held.tick.seq);
   }
 
   /** Hints may have been missed: look after everything; one after the other, after what is parked without a conductor. */
@@ -579,13 +615,22 @@ export class Processor {
 
   #drop(held: Held): void {
     if (this.#held.get(held.tick.workflow) !== held) return;
-    held.conductor?.close();
+    this.#close(held);
     held.conductor?.instruments?.rest("let go");
     held.stopListening?.();
     this.#held.delete(held.tick.workflow);
     this.#active.delete(held);
     this.#parked.delete(held);
     this.#leavePlace(held);
+  }
+
+  /** Who asks for it is answered until nothing is under way. */
+  #close(held: Held): void {
+    const { conductor, stopAnswering, taken } = held;
+    held.stopAnswering = undefined;
+    conductor?.close();
+    if (stopAnswering === undefined) return;
+    void taken.then(() => conductor?.settled()).then(stopAnswering);
   }
 
   #leavePlace(held: Held): void {
@@ -639,7 +684,7 @@ export class Processor {
       held.standing = undefined;
       if (!held.busy) this.#onActivity(held);
     });
-    conductor.close();
+    this.#close(held);
     held.conductor = undefined;
   }
 

@@ -30,12 +30,10 @@ export async function useEverything(apps: Apps, admin: NatsConnection): Promise<
     await toldAsStarted;
   });
   const worker = forWorker.worker({ tasks: [add, sum, double, failing, reporting, long] });
-  const processor = forProcessor.processor({
-    retention: 0,
-    tick: { idle: [50, 50] },
-    feed: true,
-  });
-  await Promise.all([worker.start(), processor.start()]);
+  const conducting = { retention: 0, tick: { idle: [50, 50] }, feed: true } as const;
+  const processor = forProcessor.processor(conducting);
+  const other = forProcessor.processor(conducting);
+  await Promise.all([worker.start(), processor.start(), other.start()]);
 
   await admin.request("demo.task.default.p5.junk", "not a task");
   const wf = new Workflow("allowed", { payload: "x".repeat(100) });
@@ -57,7 +55,7 @@ export async function useEverything(apps: Apps, admin: NatsConnection): Promise<
   await (await client.submit(add.s(1, 1), { ...served, id: "served" })).result();
   assert.is((await client.submit(add.s(1, 1), served)).id, "served");
   assert.is((await client.workers()).length, 1);
-  assert.is((await client.processors()).length, 1);
+  assert.is((await client.processors()).length, 2);
   const often = await client.schedule("often", { every: "1s" }, add.s(1, 1));
   await submittedBy(often);
   for await (const { id } of client.schedules()) await client.scheduleOf(id).pause();
@@ -94,7 +92,7 @@ export async function useEverything(apps: Apps, admin: NatsConnection): Promise<
   for await (const { id } of client.list({ limit: 1 })) assert.is(id, "allowed");
   const removed = new Set((await processor.sweep()).removed.map((id) => id.split("-")[0]));
   assert.equal([...removed].toSorted(), ["allowed", "grown", "late", "often", "served"]);
-  await Promise.all([worker.stop(), processor.stop()]);
+  await Promise.all([worker.stop(), processor.stop(), other.stop()]);
 }
 
 /** Resolves when a run of the schedule was submitted. */

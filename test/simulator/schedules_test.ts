@@ -3,6 +3,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import process from "node:process";
 import "../../simulator/synchronous_digest.ts";
+import { noFaults } from "../../simulator/faults.ts";
+import { restlessPlan } from "../../simulator/plan.ts";
 import { runSchedule } from "../../simulator/schedule.ts";
 
 /** `SIMULATED=20000` for a long look. On Deno the same code runs once more, for fewer. */
@@ -27,6 +29,14 @@ test(`${SCHEDULES} schedules keep every invariant`, async () => {
   for (let seed = FIRST; seed < FIRST + SCHEDULES; seed++) {
     const { broken } = await runSchedule({ seed });
     assert.equal(broken, [], storyOf(seed));
+  }
+});
+
+test("S10: a run that goes from one processor to another again and again runs nothing twice", async () => {
+  for (let seed = FIRST; seed < FIRST + SCHEDULES / 4; seed++) {
+    const plan = restlessPlan(seed);
+    const { broken } = await runSchedule({ seed, plan, faults: noFaults(seed) });
+    assert.equal(broken, [], `SIMULATED_SEED=${seed}`);
   }
 });
 
