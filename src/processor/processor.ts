@@ -446,9 +446,12 @@ export class Processor {
       const answer = this.#handOver.ask(workflow, seq);
       held.taken = answer;
       held.stopAnswering = this.#answer(held);
-      if (await answer === "let go") return this.#handOver.tell(workflow, held.tick.seq);
+      const said = await answer;
+      // It may have gone on to the next one.
+      if (this.#held.get(workflow) !== held) return;
+      if (said === "let go") return this.#handOver.tell(workflow, held.tick.seq);
       // Unless a later one came here meanwhile.
-      if (held.tick.seq === seq) this.#drop(held);
+      if (held.tick.seq === seq) return this.#drop(held);
     }
   }
 
