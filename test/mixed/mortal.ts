@@ -43,17 +43,30 @@ function wrap<T extends object>(target: T, life: Life): T {
   });
 }
 
-/** What only tells, or reads the time, returns at once. */
+/** What only tells, subscribes, or reads the time. */
+const atOnce: ReadonlySet<string> = new Set([
+  "now",
+  "monotonic",
+  "after",
+  "tell",
+  "onTold",
+  "onAsked",
+  "onFact",
+  "onGap",
+  "chance",
+  "id",
+]);
+
+/** What does not return at once. */
 function isAsking(name: string): boolean {
-  return !["now", "monotonic", "after", "tell", "onTold", "onFact", "onGap", "chance", "id"]
-    .includes(name);
+  return !atOnce.has(name);
 }
 
 type Call = (...args: unknown[]) => unknown;
 
 function heard(call: Call, life: Life): Call {
   return (...args) => {
-    if (life.ended) return undefined;
+    if (life.ended) return NEVER;
     return call(...args.map((arg) => isDelivery(arg) ? wrap(arg, life) : arg));
   };
 }
