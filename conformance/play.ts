@@ -241,7 +241,7 @@ class Player {
         return String(await ask(tasks.has(step.address)));
       case "withdraw":
         await ask(tasks.withdraw(step.workflow, step.node, step.attempt));
-        this.#forget(step.workflow, step.node);
+        this.#forget(step);
         return "done";
       case "list tasks":
         return JSON.stringify((await ask(tasks.list(step.workflow))).map(textOf).sort());
@@ -468,10 +468,12 @@ class Player {
     );
   }
 
-  #forget(workflow: string, node: number | undefined): void {
+  #forget({ workflow, node, attempt }: Step & { do: "withdraw" }): void {
     for (const message of this.#inHand) {
-      const parts = message.split(".");
-      const isIts = parts[2] === workflow && (node === undefined || parts[3] === String(node));
+      const parts = message.split(".").slice(2);
+      const isIts = [workflow, node, attempt].every((wanted, i) =>
+        wanted === undefined || parts[i] === String(wanted)
+      );
       if (isIts) this.#inHand.delete(message);
     }
   }

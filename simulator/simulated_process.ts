@@ -217,9 +217,11 @@ export class SimulatedProcess {
     const at = `${this.name}#${++this.#calls} ${what}`;
     const fault = this.#isDisconnected ? "lose" : faults.decide(at, TELLING);
     this.#tellStory(what, fault);
-    if (fault === "crash before") this.kill();
-    else if (fault === "lose") onLost?.();
-    if (fault === "crash before" || fault === "lose") return 0;
+    if (fault === "crash before" || fault === "lose") {
+      if (fault === "lose") onLost?.();
+      else this.kill();
+      return 0;
+    }
     if (fault === "pause before") this.pause(this.#chance(`${at} pause`) * LONGEST_PAUSE_MS);
     const delayMs = fault === "delay" ? this.#chance(`${at} by`) * LONGEST_DELAY_MS : 0;
     const arrivesInMs = this.#latency(at) + delayMs;

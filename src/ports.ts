@@ -215,6 +215,7 @@ export interface Hints {
   onTold(topic: string, call: (topic: string, data: Uint8Array) => void): Cancel;
   /** What one of those says who answer on `topic`. Undefined: nobody does, or no answer came within `ms`. */
   ask(topic: string, data: Uint8Array, ms: number): Promise<Uint8Array | undefined>;
+  /** Answers who asks on `topic`, for as long as it is not cancelled. */
   onAsked(topic: string, answer: (data: Uint8Array) => Promise<Uint8Array>): Cancel;
   /** To whoever listens outside of the library. `id` is the same when the same is told again. */
   broadcast(topic: string, data: Uint8Array, id: string): void;

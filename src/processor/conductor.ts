@@ -694,17 +694,17 @@ export class Conductor {
     this.#doing++;
     write.then(
       () => {
-        this.#onDone();
+        this.#countDone();
         onDone?.();
       },
       (error) => {
-        this.#onDone();
+        this.#countDone();
         this.#events.onTrouble(error);
       },
     );
   }
 
-  #onDone(): void {
+  #countDone(): void {
     if (--this.#doing > 0 || !this.#closed) return;
     for (const call of this.#onSettled.splice(0)) call();
   }

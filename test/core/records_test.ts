@@ -11,6 +11,7 @@ import {
   type EndRecord,
   failureOf,
   type OutcomeNote,
+  readClaim,
   readControl,
   readEnd,
   readFailure,
@@ -19,6 +20,7 @@ import {
   readTaskMessage,
   type RunStatus,
   TICK,
+  writeClaim,
   writeControl,
   writeEnd,
   writeFailure,
@@ -386,6 +388,13 @@ messages("bytes that are changed anywhere never break the reader", () => {
     }),
     { numRuns: 300 },
   );
+});
+
+messages("a claim is read as it was written, and junk is none", () => {
+  const claim = { by: "processor-1", seq: 1_204 };
+  assert.equal(readClaim(writeClaim(claim)), claim);
+  const wrong = ['{"v":1,"by":7,"seq":1}', '{"v":1,"by":"a","seq":-1}', '{"v":2,"by":"a","seq":1}'];
+  for (const data of [...JUNK, ...wrong.map(bytes)]) assert.is(readClaim(data), undefined);
 });
 
 messages("a tick says nothing but its version", () => {
