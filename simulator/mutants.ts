@@ -106,7 +106,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a message that got lost is not sent again",
     file: CONDUCTOR,
-    find: "    this.#send(node, attempt, this.#expiryOf(node));\n    return true;",
+    find: "    this.#outbox.send(node, attempt, this.#expiryOf(node));\n    return true;",
     replace: "    return true;",
     tests: "processor/unheard",
   },
@@ -122,14 +122,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "whoever takes over trusts that all that was ready is queued",
     file: CONDUCTOR,
-    find: "      if (this.#inFlight.get(node, attempt) === undefined) this.#enqueue(effect);",
+    find: "      if (this.#outbox.sent(node, attempt) === undefined) this.#enqueue(effect);",
     replace: "      if (this.#isTakingOver && !isUntouched(loaded)) continue;\n" +
-      "      if (this.#inFlight.get(node, attempt) === undefined) this.#enqueue(effect);",
+      "      if (this.#outbox.sent(node, attempt) === undefined) this.#enqueue(effect);",
   },
   {
     name: "a moment that has come is forgotten",
     file: CONDUCTOR,
-    find: '    if (effect.is === "dispatch") this.#ready.push(effect);\n',
+    find: '    if (effect.is === "dispatch") this.#outbox.push(effect);\n',
     replace: "",
   },
   {
@@ -169,8 +169,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a message that is on its way when its run is cancelled is forgotten",
     file: CONDUCTOR,
-    find: "this.#withdrawStale(onTheirWay)",
-    replace: "this.#withdrawStale([])",
+    find: "this.#outbox.withdrawStale(onTheirWay)",
+    replace: "this.#outbox.withdrawStale([])",
     tests: "processor/unheard",
   },
   {
@@ -182,7 +182,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a workflow with tasks under way may be forgotten",
     file: CONDUCTOR,
-    find: " && this.isQuiet && this.#inFlight.size === 0 &&\n",
+    find: " && this.isQuiet && this.#outbox.size === 0 &&\n",
     replace: " && this.isQuiet &&\n",
     tests: "processor/parked",
   },

@@ -15,7 +15,6 @@ import {
   outcomesOfNode,
   parseKey,
 } from "../core/keys.ts";
-import type { LanePolicy } from "../core/lanes.ts";
 import { factOf } from "../core/recorded.ts";
 import {
   type EndRecord,
@@ -30,30 +29,21 @@ import type { Scheduler } from "../core/scheduler.ts";
 import type { TraceContext } from "../core/trace_context.ts";
 import type { Hint, Ports, TaskAddress } from "../ports.ts";
 import { statusOf } from "../runs/submission.ts";
-import { atMost } from "../runs/time.ts";
 import { type Due, DueQueue } from "./due.ts";
 import type { Ear } from "./ear.ts";
 import { recordEnd, whyEnded } from "./ending.ts";
 import { Family } from "./family.ts";
 import { RunFeed } from "./feed.ts";
 import { findQueued, type Waiting } from "./in_queue.ts";
-import { InFlight, type OnItsWay, type Sent } from "./in_flight.ts";
 import { Instrumentation } from "./instrumentation.ts";
 import { type LoadedFacts, loadFacts, untouched } from "./load.ts";
 import { type Outcome, recordOutcome } from "./outcome.ts";
+import { Outbox, type OutboxOptions } from "./outbox.ts";
 import { lookAt, overdueFailure, timeoutOf } from "./overdue.ts";
-import { Ready } from "./ready.ts";
 import { deadlineOf, replay, type Replayed, unread } from "./replay.ts";
-import { Routes } from "./routes.ts";
 import type { Standing } from "./standing.ts";
-import { TaskMessages } from "./task_messages.ts";
-import { Window } from "./window.ts";
 
-export interface ConductorOptions {
-  /** Limits of whole queues, by name; for nodes without a limit of their own. */
-  readonly queues: ReadonlyMap<string, LanePolicy>;
-  /** Task messages of one workflow in the queue at once. */
-  readonly window: number;
+export interface ConductorOptions extends OutboxOptions {
   /** Whether others are told what happens in it. */
   readonly feed: boolean;
 }
@@ -68,8 +58,6 @@ export interface ConductorEvents {
   readonly onTrouble: (error: unknown) => void;
 }
 
-type Dispatch = NodeEffect & { is: "dispatch" };
-
 const encoder = new TextEncoder();
 
 /** Questions to the server at once when making sure. */
@@ -80,8 +68,6 @@ const VIEW_EVERY_MS = 1_000;
 const YOUNG_MS = 500;
 /** Until every server knows of a subscription. */
 const SPREAD_MS = 50;
-/** A message that was sent has arrived by then, if all is well. */
-const ARRIVES_MS = 1_000;
 /** So many facts that were not heard are taken in one by one. */
 const MOST_MISSED = 16;
 
@@ -91,16 +77,10 @@ export class Conductor {
   readonly submittedAt: number;
   readonly #ports: Ports;
   readonly #events: ConductorEvents;
-  readonly #messages: TaskMessages;
+  readonly #outbox: Outbox;
   readonly #family: Family;
   readonly #feed: RunFeed | undefined;
-  readonly #window: Window;
-  readonly #routes: Routes;
-  readonly #ready = new Ready<Dispatch>();
   readonly #due = new DueQueue();
-  readonly #inFlight = new InFlight();
-  /** What it was submitted in, for its task messages. */
-  readonly #trace: TraceContext | undefined;
   /** Undefined where nobody is told. */
   readonly instruments: Instrumentation | undefined;
   /** The log as it was last read, and in its scheduler the facts heard since. */
@@ -135,27 +115,27 @@ export class Conductor {
     ports: Ports,
     workflow: string,
     ear: Ear,
-    { definition, submittedAt, trace }: {
-      definition: Definition;
-      submittedAt: number;
-      trace?: TraceContext | undefined;
-    },
+    submitted: { definition: Definition; submittedAt: number; trace?: TraceContext | undefined },
     options: ConductorOptions,
     events: ConductorEvents,
   ) {
+    const { definition, submittedAt, trace } = submitted;
     this.#ports = ports;
     this.workflow = workflow;
     this.#ear = ear;
     this.definition = definition;
     this.submittedAt = submittedAt;
-    this.#trace = trace;
     this.instruments = Instrumentation.of(ports, workflow, definition, trace);
-    this.#window = new Window(Math.min(options.window, definition.maxParallel ?? Infinity));
-    this.#routes = new Routes(workflow, definition, options.queues);
+    this.#outbox = new Outbox(ports, workflow, submitted, options, this.instruments, {
+      scheduler: () => this.#scheduler,
+      isOpen: (node, attempt) => this.#isOpen(node, attempt),
+      follow: (write, onDone) => this.#follow(write, onDone),
+      onExpiring: (node, attempt, at) => this.#due.push({ at: lookAt(at), node, attempt }),
+      onUnreadable: (node, attempt) => this.#follow(this.#recordUnreadable(node, attempt)),
+    });
     this.#events = events;
     this.#family = new Family(ports, workflow);
     if (options.feed) this.#feed = new RunFeed(ports, workflow, definition, submittedAt);
-    this.#messages = new TaskMessages(definition, submittedAt, ports.maxRecord);
     this.#replayed = unread(definition, workflow, submittedAt);
     ear.listen((hint) => {
       try {
@@ -185,12 +165,7 @@ export class Conductor {
     const queued = await this.#rebuild(log);
     if (this.#closed || this.#scheduler.paused) return;
     if (log === undefined) await this.#stopIfRemoved();
-    const at = this.#ports.clock.monotonic();
-    for (const { node, attempt, lane } of queued) {
-      if (!this.#isToSend(node, attempt)) continue;
-      const expiresAt = this.#expiryOf(node);
-      this.#inFlight.add(node, { attempt, lane, at, confirmedAt: at, expiresAt });
-    }
+    this.#outbox.adopt(queued, (node) => this.#expiryOf(node));
     this.#isTakingOver = false;
     this.#pump();
   }
@@ -235,8 +210,7 @@ export class Conductor {
   get isQuiet(): boolean {
     if (this.#doing > 0 || this.#heard !== undefined) return false;
     if (this.#scheduler.finished !== undefined) return false;
-    return this.#ready.isEmpty || this.#scheduler.paused ||
-      this.#inFlight.size >= this.#window.size;
+    return this.#outbox.isBlocked || this.#scheduler.paused;
   }
 
   /**
@@ -244,7 +218,7 @@ export class Conductor {
    * waits for: nobody tells it when that one has ended without it.
    */
   get isDormant(): boolean {
-    return this.definition.parent === undefined && this.isQuiet && this.#inFlight.size === 0 &&
+    return this.definition.parent === undefined && this.isQuiet && this.#outbox.size === 0 &&
       (this.#scheduler.paused || !this.#isTakingOver) &&
       this.#scheduler.children().next().done === true;
   }
@@ -254,18 +228,11 @@ export class Conductor {
     if (!this.isQuiet || !this.#isAsRead || this.#isTakingOver || this.#scheduler.paused) {
       return undefined;
     }
-    if (this.#inFlight.size === 0 || this.#inFlight.size > MOST_WAITING) return undefined;
+    if (this.#outbox.size === 0 || this.#outbox.size > MOST_WAITING) return undefined;
     if (this.definition.parent !== undefined) return undefined;
     if (this.#scheduler.children().next().done !== true) return undefined;
-    const waiting: Waiting[] = [];
-    for (const { node, attempt, lane, expiresAt } of this.#inFlight.confirmedBy(Infinity)) {
-      // Such an attempt may have to be given up, whatever stands in the queue and the log.
-      if (expiresAt !== undefined || timeoutOf(this.definition, node) !== undefined) {
-        return undefined;
-      }
-      waiting.push(this.#waiting(node, attempt, lane));
-    }
-    if (waiting.length < this.#inFlight.size) return undefined;
+    const waiting = this.#outbox.lasting();
+    if (waiting === undefined) return undefined;
     return { latest: this.#latest ?? definitionKey(this.workflow), dueAt: this.dueAt, waiting };
   }
 
@@ -298,8 +265,7 @@ export class Conductor {
   async ensure(olderThanMs: number): Promise<{ changed: boolean }> {
     if (this.#heard !== undefined || this.#closed) return { changed: false };
     const before = this.#ports.clock.monotonic() - olderThanMs;
-    const open = [...this.#inFlight.confirmedBy(before)]
-      .map(({ node, attempt, lane }) => this.#waiting(node, attempt, lane));
+    const open = this.#outbox.waitingSince(before);
     const { facts, tasks } = this.#ports;
     let changed = await facts.read(controlKey(this.workflow, this.#controls + 1)) !== undefined;
     if (changed) await this.#refresh();
@@ -366,7 +332,7 @@ export class Conductor {
     const { node, attempt } = address;
     if (await this.#hearLatest(node, attempt)) return true;
     if (isQueued) return this.#giveUpIfOverdue(node, attempt);
-    if (this.#closed || this.#inFlight.get(node, attempt) === undefined) return false;
+    if (this.#closed || this.#outbox.sent(node, attempt) === undefined) return false;
     // Nothing new is queued meanwhile: it is looked for again when the run goes on.
     if (this.#scheduler.paused) return false;
     const key = `${this.workflow}.${node}.${attempt}`;
@@ -377,18 +343,13 @@ export class Conductor {
       attempt,
       queue: address.queue,
     });
-    this.#send(node, attempt, this.#expiryOf(node));
+    this.#outbox.send(node, attempt, this.#expiryOf(node));
     return true;
   }
 
   async #lookFor(waiting: Waiting): Promise<void> {
     const isQueued = await findQueued(this.#ports.tasks, [waiting]);
     await this.#ensureOne(waiting.address, isQueued(waiting.address));
-  }
-
-  #waiting(node: number, attempt: number, lane: string): Waiting {
-    const address = this.#routes.addressOf(node, attempt, lane);
-    return { address, most: this.#routes.limitOf(node)?.max };
   }
 
   /** Takes in what is recorded of an attempt, and may not have been heard. @returns whether there is anything. */
@@ -435,7 +396,7 @@ export class Conductor {
 
   /** A worker that stands still cannot say that time is up. */
   async #giveUpIfOverdue(node: number, attempt: number): Promise<boolean> {
-    const sent = this.#inFlight.get(node, attempt);
+    const sent = this.#outbox.sent(node, attempt);
     if (sent === undefined) return false;
     const { expiresAt } = sent;
     const timeoutMs = timeoutOf(this.definition, node);
@@ -463,6 +424,11 @@ export class Conductor {
 
   #recordFailure(node: number, attempt: number, failure: RecordedFailure): Promise<void> {
     return this.#recordOutcome(node, attempt, { is: "failed", failure });
+  }
+
+  #recordUnreadable(node: number, attempt: number): Promise<void> {
+    const message = "its signature cannot be read";
+    return this.#recordFailure(node, attempt, { name: "BadMessageError", message, fatal: true });
   }
 
   /** How it stands, for people. */
@@ -518,10 +484,9 @@ export class Conductor {
     hint: Hint,
   ): void {
     const { node, attempt } = fact;
-    const sent = this.#inFlight.take(node, attempt);
-    if (sent !== undefined) this.#noteWait(node, sent, note);
+    this.#outbox.take(node, attempt, note);
     if (fact.is === "succeeded" && note?.elsewhere === undefined) {
-      this.#messages.keep(node, hint.data);
+      this.#outbox.keep(node, hint.data);
     }
     this.instruments?.take(hint, fact);
     const isAhead = this.#scheduler.isHeld(node);
@@ -535,15 +500,6 @@ export class Conductor {
     if (isLate) this.#follow(this.#keepInStep());
     this.#pump();
     this.instruments?.taken(fact, this.#scheduler.isOpen(node));
-  }
-
-  /** A limited one waits for its limit, whatever the workers do. */
-  #noteWait(node: number, sent: Sent, outcome: OutcomeNote | undefined): void {
-    const { at } = sent;
-    this.instruments?.arrived(sent, outcome);
-    if (outcome === undefined || this.#routes.limitOf(node) !== undefined) return;
-    const tookMs = this.#ports.clock.monotonic() - at;
-    this.#window.onWaited(tookMs - (outcome.endedAt - outcome.startedAt));
   }
 
   #do(effects: readonly Effect[]): void {
@@ -571,7 +527,7 @@ export class Conductor {
     const { node, attempt } = effect;
     switch (effect.is) {
       case "dispatch":
-        if (effect.notBefore <= this.#ports.clock.now()) this.#ready.push(effect);
+        if (effect.notBefore <= this.#ports.clock.now()) this.#outbox.push(effect);
         else this.#due.push({ at: effect.notBefore, node, attempt });
         break;
       case "await":
@@ -620,22 +576,17 @@ export class Conductor {
       this.#due.pop();
       this.#onNodeDue(due);
     }
-    while (this.#inFlight.size < this.#window.size && !this.#ready.isEmpty) {
-      const { node, attempt, expiresAt } = this.#ready.shift()!;
-      if (this.#isToSend(node, attempt)) this.#send(node, attempt, expiresAt);
-    }
+    this.#outbox.pump();
     if (this.#state === "INITIAL" && this.#scheduler.startAt <= now) this.#setState("RUNNING");
   }
 
   /** Its moment to be sent, to stop waiting for an event, or to have begun. */
   #onNodeDue({ node, attempt }: Due): void {
     if (!this.#isOpen(node, attempt)) return;
-    const sent = this.#inFlight.get(node, attempt);
-    if (sent !== undefined) {
-      return this.#follow(this.#lookFor(this.#waiting(node, attempt, sent.lane)));
-    }
+    const waiting = this.#outbox.waitingFor(node, attempt);
+    if (waiting !== undefined) return this.#follow(this.#lookFor(waiting));
     const effect = this.#scheduler.effectFor(node);
-    if (effect.is === "dispatch") this.#ready.push(effect);
+    if (effect.is === "dispatch") this.#outbox.push(effect);
     if (effect.is !== "await") return;
     const { event } = policyOfNode(this.definition, node);
     const message = `nobody sent "${event}" in time`;
@@ -645,49 +596,6 @@ export class Conductor {
   /** Whether this attempt is still to be made. */
   #isOpen(node: number, attempt: number): boolean {
     return this.#scheduler.isOpen(node) && this.#scheduler.attemptOf(node) === attempt;
-  }
-
-  /** The same, and was not sent from here. */
-  #isToSend(node: number, attempt: number): boolean {
-    return this.#isOpen(node, attempt) && this.#inFlight.get(node, attempt) === undefined;
-  }
-
-  #send(node: number, attempt: number, expiresAt: number | undefined): void {
-    const message = this.#messages.write(node, attempt, this.#scheduler, expiresAt);
-    if (message === undefined) {
-      const failure = {
-        name: "BadMessageError",
-        message: "its signature cannot be read",
-        fatal: true,
-      };
-      return this.#follow(this.#recordFailure(node, attempt, failure));
-    }
-    const address = this.#routes.addressOf(node, attempt);
-    const { lane } = address;
-    const { clock } = this.#ports;
-    const sent: Sent = {
-      attempt,
-      lane,
-      at: clock.monotonic(),
-      confirmedAt: undefined,
-      expiresAt,
-      freedAt: this.instruments?.freedAt,
-    };
-    this.#inFlight.add(node, sent);
-    if (expiresAt !== undefined) this.#due.push({ at: lookAt(expiresAt), node, attempt });
-    const most = this.#routes.limitOf(node)?.max;
-    sent.published = this.#publish(address, message, most);
-    this.#follow(sent.published, () => sent.confirmedAt = clock.monotonic());
-  }
-
-  #publish(address: TaskAddress, message: Uint8Array, most?: number): Promise<unknown> {
-    const { tasks } = this.#ports;
-    return this.instruments === undefined
-      ? tasks.publish(address, message, most, this.#trace)
-      : this.instruments.dispatch(
-        address,
-        (trace) => tasks.publish(address, message, most, trace),
-      );
   }
 
   #follow(write: Promise<unknown>, onDone?: () => void): void {
@@ -733,13 +641,12 @@ export class Conductor {
     this.#latest = loaded.latest?.key;
     this.#readTo = loaded.latest?.seq ?? 0;
     this.instruments?.recall(loaded.traces);
-    this.#ready.clear();
-    const onTheirWay = this.#inFlight.keep((node, attempt) => this.#isOpen(node, attempt));
+    const onTheirWay = this.#outbox.restart();
     for (const effect of scheduler.open()) {
       const { node, attempt } = effect;
-      if (this.#inFlight.get(node, attempt) === undefined) this.#enqueue(effect);
+      if (this.#outbox.sent(node, attempt) === undefined) this.#enqueue(effect);
     }
-    if (withdrawn) await this.#withdrawStale(onTheirWay);
+    if (withdrawn) await this.#outbox.withdrawStale(onTheirWay);
     await this.#keepInStep();
     const heard = this.#heard;
     this.#heard = undefined;
@@ -772,27 +679,6 @@ export class Conductor {
       this.#pump();
     }
     await this.show({ now: true });
-  }
-
-  /**
-   * Takes back messages whose node may not run any more. One that is on its way is taken back when it has arrived; a full
-   * stream lets it wait for long, and the end of the run does not wait with it.
-   */
-  async #withdrawStale(onTheirWay: readonly OnItsWay[]): Promise<void> {
-    const { tasks, clock } = this.#ports;
-    const late = onTheirWay.map(async ({ node, attempt, published }) => {
-      await published;
-      await tasks.withdraw(this.workflow, node, attempt);
-    });
-    for (const withdrawal of late) this.#follow(withdrawal);
-    await atMost(clock, ARRIVES_MS, Promise.allSettled(late));
-    const queued = await tasks.list(this.workflow);
-    const stale = queued.filter(({ node, attempt }) => !this.#isOpen(node, attempt));
-    for (let i = 0; i < stale.length; i += ENSURE_BATCH) {
-      await Promise.all(
-        stale.slice(i, i + ENSURE_BATCH).map(({ node }) => tasks.withdraw(this.workflow, node)),
-      );
-    }
   }
 
   /**
