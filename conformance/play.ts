@@ -421,6 +421,11 @@ class Player {
     const handle = which === "first" ? handles[0] : handles.at(-1);
     if (handle === undefined) return "it was not handed out";
     const { by, delivery } = handle;
+    if (step.do === "ack" || step.do === "give back") {
+      // The ports promise nothing about a second time. An earlier delivery of the same message may still be settled.
+      if (this.#settled.has(delivery)) return "it was settled";
+      this.#settled.add(delivery);
+    }
     switch (step.do) {
       case "ack":
         delivery.ack();
@@ -449,6 +454,7 @@ class Player {
   }
 
   readonly #begun = new Set<TaskDelivery>();
+  readonly #settled = new Set<TaskDelivery | TickDelivery>();
 
   #has(message: string): Promise<boolean> {
     const [{ tasks, ticks }] = this.#system.ports;
