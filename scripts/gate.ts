@@ -91,11 +91,7 @@ async function testAll(runtime: string, command: string[]): Promise<string | und
   const claims = mkdtempSync(join(tmpdir(), `claims-${runtime}-`));
   try {
     const sharing = [...command, `--claims=${claims}`];
-    // From both ends: what computes stands at one, what waits for servers nearer to the other.
-    const halves = await Promise.all([
-      test(runtime, sharing),
-      test(runtime, [...sharing, "--backwards"]),
-    ]);
+    const halves = await Promise.all([1, 2].map(() => test(runtime, sharing)));
     let [passed, skipped] = [0, 0];
     for (const half of halves) {
       if (half === undefined) return undefined;

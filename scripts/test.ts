@@ -9,7 +9,7 @@
  *
  * `--root=<folder>` looks for tests elsewhere, `--limit-ms=<n>` is the time one suite may take.
  * `--claims=<folder>` shares the files with other processes that are given the same folder: each
- * file is run by the one that claims it first. `--backwards` begins with the last one.
+ * file is run by the one that claims it first.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -27,7 +27,6 @@ const { values: options, positionals: wanted } = parseArgs({
     root: { type: "string", default: "test" },
     "limit-ms": { type: "string", default: "120000" },
     claims: { type: "string" },
-    backwards: { type: "boolean", default: false },
   },
 });
 const runtime = "Deno" in globalThis ? "deno" : "node";
@@ -157,8 +156,7 @@ const files = readdirSync(options.root, { recursive: true, encoding: "utf8" })
   .filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)))
   .sort();
 
-const numbered = [...files.entries()];
-for (const [index, file] of options.backwards ? numbered.reverse() : numbered) {
+for (const [index, file] of files.entries()) {
   if (!claim(file)) continue;
   const { passed, failed } = totals;
   const start = performance.now();
