@@ -79,23 +79,34 @@ export class NatsTicks implements Ticks {
   }
 }
 
-/** Collects what can wait a moment and does it at once. */
+/** What is given back, and when it is to come again. */
+interface GivenBack {
+  /** Monotonic. */
+  readonly dueAt: number;
+  readonly send: (delayMs: number) => void;
+}
+
+/** Collects what is given back and sends it at once. A delay counts from when it was asked for, however late that is. */
 class Burst {
   readonly #clock: Clock;
-  #todo: (() => void)[] = [];
+  #todo: GivenBack[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  add(act: () => void): void {
-    if (this.#todo.push(act) === 1) this.#clock.after(GIVE_BACK_EVERY_MS, () => this.flush());
+  add(delayMs: number, send: (delayMs: number) => void): void {
+    const dueAt = this.#clock.monotonic() + delayMs;
+    if (this.#todo.push({ dueAt, send }) === 1) {
+      this.#clock.after(GIVE_BACK_EVERY_MS, () => this.flush());
+    }
   }
 
   flush(): void {
     const todo = this.#todo;
     this.#todo = [];
-    for (const act of todo) act();
+    const now = this.#clock.monotonic();
+    for (const { dueAt, send } of todo) send(dueAt - now);
   }
 }
 
@@ -122,7 +133,7 @@ class NatsTickDelivery extends Acknowledging implements TickDelivery {
     return parseAckAddress(this.reply).sentNs;
   }
 
-  override giveBack(delayMs?: number): void {
-    this.#burst.add(() => super.giveBack(delayMs));
+  override giveBack(delayMs = 0): void {
+    this.#burst.add(delayMs, (leftMs) => super.giveBack(leftMs));
   }
 }
