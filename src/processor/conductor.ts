@@ -26,7 +26,6 @@ import {
   writeStatus,
 } from "../core/records.ts";
 import type { Scheduler } from "../core/scheduler.ts";
-import type { TraceContext } from "../core/trace_context.ts";
 import type { Hint, Ports, TaskAddress } from "../ports.ts";
 import { statusOf } from "../runs/submission.ts";
 import { type Due, DueQueue } from "./due.ts";
@@ -36,7 +35,7 @@ import { Family } from "./family.ts";
 import { RunFeed } from "./feed.ts";
 import { findQueued, type Waiting } from "./in_queue.ts";
 import { Instrumentation } from "./instrumentation.ts";
-import { type LoadedFacts, loadFacts, untouched } from "./load.ts";
+import { type LoadedFacts, type LoadedWorkflow, loadFacts, untouched } from "./load.ts";
 import { type Outcome, recordOutcome } from "./outcome.ts";
 import { Outbox, type OutboxOptions } from "./outbox.ts";
 import { lookAt, overdueFailure, timeoutOf } from "./overdue.ts";
@@ -115,18 +114,18 @@ export class Conductor {
     ports: Ports,
     workflow: string,
     ear: Ear,
-    submitted: { definition: Definition; submittedAt: number; trace?: TraceContext | undefined },
+    loaded: LoadedWorkflow,
     options: ConductorOptions,
     events: ConductorEvents,
   ) {
-    const { definition, submittedAt, trace } = submitted;
+    const { definition, submittedAt, trace } = loaded;
     this.#ports = ports;
     this.workflow = workflow;
     this.#ear = ear;
     this.definition = definition;
     this.submittedAt = submittedAt;
     this.instruments = Instrumentation.of(ports, workflow, definition, trace);
-    this.#outbox = new Outbox(ports, workflow, submitted, options, this.instruments, {
+    this.#outbox = new Outbox(ports, workflow, loaded, options, this.instruments, {
       scheduler: () => this.#scheduler,
       isOpen: (node, attempt) => this.#isOpen(node, attempt),
       follow: (write, onDone) => this.#follow(write, onDone),

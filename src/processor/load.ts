@@ -18,14 +18,17 @@ import type { TraceContext } from "../core/trace_context.ts";
 import type { Facts, Stored } from "../ports.ts";
 import { withBody } from "../runs/bodies.ts";
 
+/** A workflow as its submit recorded it. */
+export interface LoadedWorkflow {
+  readonly definition: Definition;
+  /** Milliseconds since 1970. */
+  readonly submittedAt: number;
+  /** What it was submitted in. */
+  readonly trace: TraceContext | undefined;
+}
+
 export type LoadedDefinition =
-  | {
-    readonly is: "definition";
-    readonly definition: Definition;
-    readonly submittedAt: number;
-    /** What it was submitted in. */
-    readonly trace: TraceContext | undefined;
-  }
+  | { readonly is: "definition" } & LoadedWorkflow
   | { readonly is: "missing" }
   /** Written by a newer version: a newer processor can read it. */
   | { readonly is: "newer"; readonly version: number }

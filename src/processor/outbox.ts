@@ -13,13 +13,14 @@ import { atMost } from "../runs/time.ts";
 import { InFlight, type OnItsWay, type Sent } from "./in_flight.ts";
 import type { Waiting } from "./in_queue.ts";
 import type { Instrumentation } from "./instrumentation.ts";
+import type { LoadedWorkflow } from "./load.ts";
 import { timeoutOf } from "./overdue.ts";
 import { Ready } from "./ready.ts";
 import { Routes } from "./routes.ts";
 import { TaskMessages } from "./task_messages.ts";
 import { Window } from "./window.ts";
 
-export type Dispatch = NodeEffect & { is: "dispatch" };
+type Dispatch = NodeEffect & { is: "dispatch" };
 
 export interface OutboxOptions {
   /** Limits of whole queues, by name; for nodes without a limit of their own. */
@@ -64,11 +65,7 @@ export class Outbox {
   constructor(
     ports: Ports,
     workflow: string,
-    { definition, submittedAt, trace }: {
-      definition: Definition;
-      submittedAt: number;
-      trace?: TraceContext | undefined;
-    },
+    { definition, submittedAt, trace }: LoadedWorkflow,
     { queues, window }: OutboxOptions,
     instruments: Instrumentation | undefined,
     owner: OutboxOwner,
@@ -163,7 +160,7 @@ export class Outbox {
 
   /** What was sent of this attempt, and where it is queued. */
   waitingFor(node: number, attempt: number): Waiting | undefined {
-    const sent = this.#inFlight.get(node, attempt);
+    const sent = this.sent(node, attempt);
     return sent === undefined ? undefined : this.#waiting(node, attempt, sent.lane);
   }
 

@@ -1,7 +1,6 @@
 /** Ticks that are given back, on a real server. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { natsPorts } from "../../src/nats/open.ts";
 import type { TickDelivery } from "../../src/ports.ts";
 import { eventually, TestServer } from "./server.ts";
 
@@ -16,14 +15,7 @@ const DELAY_MS = 60_000;
 test(
   "a delay counts from when the tick was given back, also where the process is busy then",
   server.scope(async (scope) => {
-    const { ticks } = await natsPorts(await scope.connect(), {
-      namespace: scope.namespace,
-      replicas: 1,
-      storage: "file",
-      log: () => {},
-      tickLeaseMs: 2_000,
-      taskLeaseMs: 2_000,
-    });
+    const { ticks } = await scope.ports();
     const answers: string[] = [];
     const raw = await scope.raw;
     const heard = raw.subscribe(`$JS.ACK.${scope.namespace}_TICKS.>`, {
